@@ -1,0 +1,204 @@
+/** What the toolstack can do to a domain: domctl, changes of the p2m, devices' writes, and the domain's end (spec 19). */
+import { DomainCell } from "../memory/domain-area.ts";
+import { FrameUse, POISON, SHADOWED } from "../memory/frame-table.ts";
+import { NO_MFN, PAGE_WORDS, mfn, vcpuId } from "../memory/units.ts";
+import type { Mfn } from "../memory/units.ts";
+import { Doorbell, VcpuCell, VcpuState, vcpuArea } from "../memory/vcpu-area.ts";
+import { ring } from "../memory/wait.ts";
+import { LockSite } from "../locks/lock-class.ts";
+import type { RecursiveLock } from "../locks/lock.ts";
+import type { Finding } from "../machine/vcpu.ts";
+import type { PagingInterface } from "./paging-interface.ts";
+import { shadowTypeName } from "./shadow/shadow-type.ts";
+import type { Shadow } from "./shadow/shadow.ts";
+
+/** The toolstack's view of the domain. Its calls may be made while vCPUs run, from one thread. */
+export class DomainControl {
+  /** What checks inside the model saw while the toolstack acted. */
+  readonly findings: readonly Finding[];
+  readonly #shadow: Shadow;
+  readonly #paging: PagingInterface;
+  readonly #p2mLock: RecursiveLock;
+
+  constructor(shadow: Shadow, paging: PagingInterface, p2mLock: RecursiveLock) {
+    this.findings = shadow.vcpu.findings;
+    this.#shadow = shadow;
+    this.#paging = paging;
+    this.#p2mLock = p2mLock;
+  }
+
+  /** Takes a page from the guest. A page in use as a root crashes the domain, as in Xen. */
+  removePage(gfn: number): void {
+    this.#p2mLock.acquire(LockSite.p2m_write);
+    const old = this.#shadow.p2m.frameOf(gfn);
+    if (old !== NO_MFN) {
+      this.#paging.beginP2mWrite(old);
+      this.#shadow.p2m.writeEntry(gfn, NO_MFN);
+      this.#shadow.frames.setBack(old, -1);
+      this.#shadow.pages.putReference(old);
+      this.#paging.endP2mWrite();
+    }
+    this.#p2mLock.release();
+  }
+
+  /** Gives the guest a poisoned frame at a gfn below the end of its memory that has none. False: no frame is left. */
+  addPage(gfn: number): boolean {
+    const { p2m, heap, frames, memory } = this.#shadow;
+    this.#p2mLock.acquire(LockSite.p2m_write);
+    let added = false;
+    if (gfn >= 0 && gfn < p2m.ramPages && p2m.frameOf(gfn) === NO_MFN) {
+      this.#paging.beginP2mWrite(NO_MFN);
+      const frame = heap.allocate(FrameUse.guest);
+      if (frame !== NO_MFN) {
+        memory.fillWords(frame * PAGE_WORDS, PAGE_WORDS, POISON);
+        frames.setCount(frame, 1);
+        frames.setTypecount(frame, 0);
+        frames.setShadowFlags(frame, 0);
+        frames.setBack(frame, gfn);
+        p2m.writeEntry(gfn, frame);
+        added = true;
+      }
+      this.#paging.endP2mWrite();
+    }
+    this.#p2mLock.release();
+    return added;
+  }
+
+  /** Moves a page to another frame, contents and all. False: no memory at the gfn, or no frame left. */
+  movePage(gfn: number): boolean {
+    const { p2m, heap, frames, memory, pages } = this.#shadow;
+    this.#p2mLock.acquire(LockSite.p2m_write);
+    const old = p2m.frameOf(gfn);
+    let moved = false;
+    if (old !== NO_MFN) {
+      // After this no mapping of the old frame is left in any table or TLB, so its contents stand still.
+      this.#paging.beginP2mWrite(old);
+      const frame = heap.allocate(FrameUse.guest);
+      if (frame !== NO_MFN) {
+        for (let word = 0; word < PAGE_WORDS; word++)
+          memory.storeWord((frame << 10) | word, memory.loadWord((old << 10) | word));
+        frames.setCount(frame, 1);
+        frames.setTypecount(frame, 0);
+        frames.setShadowFlags(frame, 0);
+        frames.setBack(frame, gfn);
+        p2m.writeEntry(gfn, frame);
+        frames.setBack(old, -1);
+        pages.putReference(old);
+        moved = true;
+      }
+      this.#paging.endP2mWrite();
+    }
+    this.#p2mLock.release();
+    return moved;
+  }
+
+  /** Sets the size of the shadow pool; returns the size it has then. */
+  setAllocation(pages: number): number {
+    return this.#paging.setAllocation(pages);
+  }
+
+  /** Pages of the shadow pool. */
+  allocation(): number {
+    return this.#paging.allocation();
+  }
+
+  /** Writes a word to guest memory as a device does. */
+  deviceWrite(address: number, value: number): void {
+    this.#paging.deviceWrite(address, value);
+  }
+
+  /** The domain dies: every vCPU ends at its next exit or poll. Returns at once. */
+  beginDestroy(): void {
+    const { domain, memory, layout, config } = this.#shadow;
+    domain.beginDestroy();
+    for (let id = 0; id < config.vcpus; id++) ring(memory, vcpuArea(layout, vcpuId(id)), Doorbell.stop);
+  }
+
+  /**
+   * Takes the domain apart, once no vCPU runs: roots, shadows, pool, guest memory. Returns a sentence for each thing
+   * that is left over or miscounted; a second call does nothing.
+   */
+  teardown(): string[] {
+    const { lock, domain, memory, layout, config } = this.#shadow;
+    const leaks: string[] = [];
+    domain.beginDestroy();
+    for (let id = 0; id < config.vcpus; id++) {
+      const state = memory.loadWord(vcpuArea(layout, vcpuId(id)) + VcpuCell.state);
+      if (state === VcpuState.running) return [`vCPU ${String(id)} still runs at the domain's teardown`];
+    }
+    this.#p2mLock.acquire(LockSite.domain_teardown);
+    lock.acquire(LockSite.domain_teardown);
+    if (domain.get(DomainCell.tornDown) === 0) {
+      domain.set(DomainCell.tornDown, 1);
+      this.#dropVcpuState();
+      this.#shadow.unshadow.blowTables();
+      this.#emptyPool(leaks);
+      this.#freeGuestMemory(leaks);
+      const free = this.#shadow.heap.freeFrames;
+      const all = layout.sizes.frames - 1;
+      if (free !== all) leaks.push(`${String(all - free)} machine frames are not free after the teardown`);
+    }
+    lock.release();
+    this.#p2mLock.release();
+    return leaks;
+  }
+
+  /** A vCPU whose thread ended in order holds nothing any more; one that died is cleaned up after. */
+  #dropVcpuState(): void {
+    const { memory, layout, config, references, pages, pool } = this.#shadow;
+    for (let id = 0; id < config.vcpus; id++) {
+      const area = vcpuArea(layout, vcpuId(id));
+      for (let slot = 0; slot < 4; slot++) {
+        const root = memory.loadGuarded(area + VcpuCell.roots + slot);
+        memory.storeGuarded(area + VcpuCell.roots + slot, 0);
+        if (root !== 0) references.put(mfn(root), 0);
+      }
+      const table = memory.loadWord(area + VcpuCell.guestTable);
+      memory.storeWord(area + VcpuCell.guestTable, 0);
+      if (table !== 0) pages.putReference(mfn(table));
+      const monitor = memory.loadGuarded(area + VcpuCell.monitorTable);
+      memory.storeGuarded(area + VcpuCell.monitorTable, 0);
+      if (monitor !== 0) pool.free(mfn(monitor));
+    }
+  }
+
+  #emptyPool(leaks: string[]): void {
+    const { domain, frames, layout, pool } = this.#shadow;
+    for (let frame = 1; frame < layout.sizes.frames; frame++) {
+      const page = mfn(frame);
+      if (frames.use(page) !== FrameUse.pool || frames.type(page) === 0) continue;
+      leaks.push(
+        `shadow 0x${frame.toString(16)} of type ${shadowTypeName(frames.type(page))} survives with ` +
+          `${String(frames.count(page))} references (backpointer 0x${frames.back(page).toString(16)})`,
+      );
+    }
+    const total = domain.get(DomainCell.poolTotal);
+    const free = domain.get(DomainCell.poolFree);
+    if (total !== free) leaks.push(`the pool has ${String(total)} pages but ${String(free)} are free`);
+    while (domain.get(DomainCell.poolFree) > 0) pool.giveBackOne();
+  }
+
+  #freeGuestMemory(leaks: string[]): void {
+    const { p2m, pages, domain } = this.#shadow;
+    for (let gfn = 0; gfn < p2m.ramPages; gfn++) {
+      const frame = p2m.frameOf(gfn);
+      if (frame === NO_MFN) continue;
+      this.#checkPage(frame, `gfn 0x${gfn.toString(16)}`, leaks);
+      p2m.writeEntry(gfn, NO_MFN);
+      pages.putReference(frame);
+    }
+    const identity = mfn(domain.get(DomainCell.unpagedTable));
+    this.#checkPage(identity, "the identity table", leaks);
+    domain.set(DomainCell.unpagedTable, 0);
+    pages.putReference(identity);
+  }
+
+  #checkPage(frame: Mfn, name: string, leaks: string[]): void {
+    const { frames } = this.#shadow;
+    const count = frames.count(frame);
+    const typecount = frames.typecount(frame);
+    if (count !== 1) leaks.push(`${name} has ${String(count)} references where 1 is due`);
+    if (typecount !== 0) leaks.push(`${name} has a typecount of ${String(typecount)} where 0 is due`);
+    if ((frames.shadowFlags(frame) & SHADOWED) !== 0) leaks.push(`${name} is still marked as shadowed`);
+  }
+}

@@ -1,0 +1,63 @@
+/** The domain: its state in shared memory, as one thread sees it. */
+import { CrashReason, DomainCell, crashText } from "../memory/domain-area.ts";
+import type { Layout } from "../memory/layout.ts";
+import type { SharedMemory } from "../memory/shared-memory.ts";
+
+/** Access to the domain's cells. Offsets are those of `DomainCell`. */
+export class Domain {
+  readonly #memory: SharedMemory;
+  readonly #base: number;
+
+  constructor(memory: SharedMemory, layout: Layout) {
+    this.#memory = memory;
+    this.#base = layout.regions.domain.offset;
+  }
+
+  /** A cell that the paging lock guards. */
+  get(offset: number): number {
+    return this.#memory.loadGuarded(this.#base + offset);
+  }
+
+  /** Sets a cell that the paging lock guards. */
+  set(offset: number, value: number): void {
+    this.#memory.storeGuarded(this.#base + offset, value);
+  }
+
+  /** Adds to a cell that the paging lock guards. */
+  add(offset: number, delta: number): void {
+    this.set(offset, this.get(offset) + delta);
+  }
+
+  /**
+   * Marks the domain as crashed. The caller goes on: a crash is asynchronous, and later steps must tolerate it
+   * (spec 20.66). The first reason is kept.
+   */
+  crash(reason: number, frame: number): void {
+    const cell = this.#base + DomainCell.crashed;
+    if (this.#memory.compareExchangeWord(cell, CrashReason.none, reason) === CrashReason.none)
+      this.#memory.storeWord(this.#base + DomainCell.crashFrame, frame);
+  }
+
+  /** Whether the domain has crashed. */
+  isCrashed(): boolean {
+    return this.#memory.loadWord(this.#base + DomainCell.crashed) !== CrashReason.none;
+  }
+
+  /** Whether the domain has crashed or is being destroyed. */
+  isDead(): boolean {
+    return this.isCrashed() || this.#memory.loadWord(this.#base + DomainCell.dying) !== 0;
+  }
+
+  /** From now on every exit of a vCPU ends it. */
+  beginDestroy(): void {
+    this.#memory.storeWord(this.#base + DomainCell.dying, 1);
+  }
+
+  /** Why the domain crashed, in words; "" when it did not. */
+  crashMessage(): string {
+    const reason = this.#memory.loadWord(this.#base + DomainCell.crashed);
+    if (reason === CrashReason.none) return "";
+    const frame = this.#memory.loadWord(this.#base + DomainCell.crashFrame);
+    return `the domain crashed: ${crashText(reason)} (mfn 0x${frame.toString(16)})`;
+  }
+}

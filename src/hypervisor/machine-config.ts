@@ -1,0 +1,91 @@
+/** What a machine is made of, and which of the talk's optimisations it runs with. Plain data: it is sent to workers. */
+import type { LockKind } from "../locks/lock.ts";
+
+/** Every optimisation that can be switched, with what it does. Spec 17, and the four that this model adds. */
+export const SWITCHES = {
+  "writable-heuristic":
+    "guess where the guest maps its pagetables before scanning for writable mappings (spec 6.3)",
+  "last-writable-hint": "remember the shadow in which the last writable mapping was found (spec 6.2)",
+  "early-unshadow": "give up the shadows of a page after two zero writes in a row (spec 4.11)",
+  "fast-fault-path": "magic entries: answer MMIO and not-present faults without the lock (spec 4.3, 4.4)",
+  prefetch: "fill up to 31 entries behind a demand fault (spec 8)",
+  "linux-l3-toplevel":
+    "pin level 3 shadows for 64-bit kernels that switch by rewriting one L4 entry (spec 3.5)",
+  "up-pointer": "remember one parent entry of a shadow, to excise it without a scan (spec 3.1)",
+  pinning: "keep roots alive in a list of the most recently loaded (spec 3.4)",
+  "deferred-flush": "flush for a freed shadow page when it is used again, not when it is freed (spec 3.8)",
+} as const;
+
+/** The name of a switch. */
+export type SwitchName = keyof typeof SWITCHES;
+
+/** Which switches are on. */
+export type Switches = Readonly<Record<SwitchName, boolean>>;
+
+/** The name of an era. */
+export type PresetName = "talk-before" | "talk";
+
+/** All switch names. */
+// oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Object.keys forgets the keys of its argument
+export const SWITCH_NAMES = Object.keys(SWITCHES) as readonly SwitchName[];
+
+function allSwitches(on: boolean): Switches {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- one entry for each name
+  return Object.fromEntries(SWITCH_NAMES.map((name) => [name, on])) as Record<SwitchName, boolean>;
+}
+
+/** The eras: the talk's performance slide compares `talk-before` (A) with `talk` (B). */
+export const PRESETS: Readonly<Record<PresetName, Switches>> = {
+  "talk-before": allSwitches(false),
+  talk: allSwitches(true),
+};
+
+/** The order in which freed frames and shadow pages are used again. */
+export type ReuseOrder = "first-in-first-out" | "last-in-first-out";
+
+/** A machine and its one domain. */
+export interface MachineConfig {
+  /** 1 to 1024. */
+  readonly vcpus: number;
+  /** Pages of guest memory. */
+  readonly ramPages: number;
+  /** Pages of the shadow pool; raised to the minimum of 128 a vCPU and more (spec 3.6). */
+  readonly poolPages: number;
+  /** Pages that `set_allocation` may raise the pool to. */
+  readonly poolPagesMax: number;
+  readonly lockKind: LockKind;
+  readonly reuse: ReuseOrder;
+  /** Sets of each TLB, a power of two. */
+  readonly tlbSets: number;
+  readonly tlbWays: number;
+  /** Entries of each paging-structure cache, 0 for none. */
+  readonly structureCacheEntries: number;
+  readonly switches: Switches;
+}
+
+/** A config with everything that is not given at its default. */
+export function machineConfig(
+  given: Partial<MachineConfig> & Pick<MachineConfig, "vcpus" | "ramPages">,
+): MachineConfig {
+  const poolPages = Math.max(
+    given.poolPages ?? 0,
+    given.poolPages === undefined ? 1024 : 0,
+    minimumPool(given),
+  );
+  return {
+    lockKind: "test-and-set",
+    reuse: "first-in-first-out",
+    tlbSets: 64,
+    tlbWays: 8,
+    structureCacheEntries: 0,
+    switches: PRESETS.talk,
+    ...given,
+    poolPages,
+    poolPagesMax: Math.max(given.poolPagesMax ?? 0, poolPages),
+  };
+}
+
+/** Fewest pages that a pool may have (spec 3.6): one instruction may need many shadows at once. */
+export function minimumPool(sizes: Pick<MachineConfig, "vcpus" | "ramPages">): number {
+  return 128 * sizes.vcpus + Math.max(sizes.ramPages >>> 8, 6) + 1;
+}

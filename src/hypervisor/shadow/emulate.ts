@@ -1,0 +1,125 @@
+/**
+ * Executing a guest's store to one of its pagetables: the original and every shadow of it change in one hold of the
+ * lock (spec 4.9, 5). The operation is the one that faulted; it is translated afresh, and correctness comes from
+ * validating what was written, not from the fault.
+ */
+import { Counter } from "../../memory/counters.ts";
+import { NO_MFN, PAGE_BYTES, mfn } from "../../memory/units.ts";
+import type { Mfn } from "../../memory/units.ts";
+import { VcpuCell } from "../../memory/vcpu-area.ts";
+import { FaultAnswer, Operation } from "../../machine/exits.ts";
+import type { Shadow } from "./shadow.ts";
+
+const WRITE = 2;
+const PAGE_MASK = PAGE_BYTES - 1;
+
+/** Emulates stores and compare-exchanges. Callers hold the paging lock. */
+export class Emulation {
+  readonly #shadow: Shadow;
+  #first: Mfn = NO_MFN;
+  #second: Mfn = NO_MFN;
+
+  constructor(shadow: Shadow) {
+    this.#shadow = shadow;
+  }
+
+  /** Emulates the vCPU's operation in flight. `frame` is the page that the fault found. Answers a `FaultAnswer`. */
+  emulate(frame: Mfn): number {
+    const { vcpu, counters, unshadow } = this.#shadow;
+    const { addressLow, addressHigh, size } = vcpu;
+    const offset = addressLow & PAGE_MASK;
+    const crosses = offset + size > PAGE_BYTES;
+    const answer = this.#translate(addressLow, addressHigh, crosses);
+    if (answer !== FaultAnswer.emulated) return answer;
+    if (this.#first === NO_MFN || (crosses && this.#second === NO_MFN)) {
+      counters.add(Counter.fault_emulate_failed);
+      unshadow.removeShadows(frame, false, true);
+      return FaultAnswer.retry;
+    }
+    // An unaligned store is no way to write an entry: the page is probably no pagetable.
+    if ((addressLow & (size - 1)) !== 0) unshadow.removeShadows(this.#first, false, false);
+    if (crosses) unshadow.removeShadows(this.#second, false, false);
+    this.#execute(offset, crosses);
+    this.#finish(offset, crosses);
+    vcpu.frame = this.#first;
+    counters.add(Counter.emulated_stores);
+    return FaultAnswer.emulated;
+  }
+
+  /** Forgets the page that early unshadow watches: the guest did something else than clearing it (spec 4.11). */
+  resetEarlyUnshadow(): void {
+    const { memory, vcpu } = this.#shadow;
+    memory.storeGuarded(vcpu.area + VcpuCell.lastEmulatedFrame, 0);
+  }
+
+  #translate(low: number, high: number, crosses: boolean): number {
+    const { guest, p2m, counters, vcpu } = this.#shadow;
+    counters.add(Counter.guest_walk);
+    if (!guest.walk(low, high, WRITE, vcpu.alignmentCheck)) return this.#inject(low, high);
+    this.#first = p2m.frameOf(guest.walker.frame);
+    if (!crosses) return FaultAnswer.emulated;
+    const nextLow = (low & ~PAGE_MASK) + PAGE_BYTES;
+    const nextHigh = (nextLow | 0) === 0 ? (high + 1) | 0 : high;
+    counters.add(Counter.guest_walk);
+    if (!guest.walk(nextLow | 0, nextHigh, WRITE, vcpu.alignmentCheck))
+      return this.#inject(nextLow | 0, nextHigh);
+    this.#second = p2m.frameOf(guest.walker.frame);
+    return FaultAnswer.emulated;
+  }
+
+  #inject(low: number, high: number): number {
+    const { vcpu, guest } = this.#shadow;
+    vcpu.faultLow = low;
+    vcpu.faultHigh = high;
+    vcpu.faultErrorCode = guest.walker.errorCode;
+    return FaultAnswer.inject;
+  }
+
+  #execute(offset: number, crosses: boolean): void {
+    const { vcpu } = this.#shadow;
+    const { physical } = vcpu;
+    const address = this.#first * PAGE_BYTES + offset;
+    if (vcpu.operation === Operation.compareExchange) {
+      const { expectedLow, expectedHigh, valueLow, valueHigh } = vcpu;
+      vcpu.exchanged = physical.exchange(address, vcpu.size, expectedLow, expectedHigh, valueLow, valueHigh);
+      vcpu.resultLow = physical.low;
+      vcpu.resultHigh = physical.high;
+    } else if (crosses) {
+      const split = (this.#first + 1) * PAGE_BYTES;
+      const second = this.#second * PAGE_BYTES;
+      physical.writeBytes(address, vcpu.size, split, second, vcpu.valueLow, vcpu.valueHigh);
+    } else physical.write(address, vcpu.size, vcpu.valueLow, vcpu.valueHigh);
+  }
+
+  /** Early unshadow first, so the page may lose its shadows before they are validated; also after a failed exchange. */
+  #finish(offset: number, crosses: boolean): void {
+    const { vcpu, validation, counters } = this.#shadow;
+    const inFirst = crosses ? PAGE_BYTES - offset : vcpu.size;
+    this.#noteZeroWrite(offset, crosses);
+    counters.add(Counter.write_validated);
+    validation.validate(this.#first, offset, inFirst);
+    if (crosses) validation.validate(this.#second, 0, vcpu.size - inFirst);
+  }
+
+  #noteZeroWrite(offset: number, crosses: boolean): void {
+    const { vcpu, memory, guest } = this.#shadow;
+    if (vcpu.size < 4 || crosses || (offset & 3) !== 0) {
+      this.resetEarlyUnshadow();
+      return;
+    }
+    if (memory.loadWord((this.#first << 10) | (offset >>> 2)) !== 0) this.resetEarlyUnshadow();
+    else if ((offset & (guest.format() === 2 ? 3 : 7)) === 0) this.#checkEarlyUnshadow();
+  }
+
+  /** The second zero in a row into one page: it is being cleared for another use. */
+  #checkEarlyUnshadow(): void {
+    const { memory, vcpu, switches, pages, counters, unshadow } = this.#shadow;
+    const cell = vcpu.area + VcpuCell.lastEmulatedFrame;
+    const frame = mfn(this.#first);
+    if (switches["early-unshadow"] && memory.loadGuarded(cell) === frame && pages.isPagetable(frame)) {
+      counters.add(Counter.early_unshadow);
+      unshadow.removeShadows(frame, true, false);
+    }
+    memory.storeGuarded(cell, frame);
+  }
+}

@@ -1,0 +1,185 @@
+/**
+ * The page-fault handler (spec 4). Steps in the order that is load-bearing: walk, preallocate, revoke, flush, check the
+ * walk, build the chain, propagate, prefetch, emulate. Everything from the walk on runs under the paging lock.
+ */
+import { Counter } from "../../memory/counters.ts";
+import { NO_MFN } from "../../memory/units.ts";
+import type { Mfn } from "../../memory/units.ts";
+import { Cr0 } from "../../machine/control-registers.ts";
+import { FaultAnswer } from "../../machine/exits.ts";
+import { ARCHITECTURAL_FAULT_BITS } from "../../machine/fault-code.ts";
+import { VcpuCell } from "../../memory/vcpu-area.ts";
+import { LockSite } from "../../locks/lock-class.ts";
+import { SLOW_PATH } from "./fast-path.ts";
+import { SUPERPAGE_ENTRY } from "./prefetch.ts";
+import { Revoked } from "./revoke.ts";
+import { leafTypeOf } from "./shadow-type.ts";
+import type { Shadow } from "./shadow.ts";
+
+const PRESENT = 1;
+const WRITE = 2;
+const USER = 4;
+const RESERVED = 8;
+const FETCH = 16;
+const IMPLICIT = 1 << 18;
+const AGAIN = -2;
+
+/** Handles page faults of one vCPU. */
+export class FaultHandler {
+  readonly #shadow: Shadow;
+  /** Gfn of the device page that the fault at hand goes to, -1 when it is none. */
+  #deviceGfn = -1;
+
+  constructor(shadow: Shadow) {
+    this.#shadow = shadow;
+  }
+
+  /** Handles a fault at `vcpu.faultLow/High` with hardware's error code. Answers a `FaultAnswer`. */
+  handle(errorCode: number): number {
+    const { counters, switches, fastPath, lock, domain, vcpu, device } = this.#shadow;
+    counters.add(Counter.fault);
+    if (domain.isDead()) return FaultAnswer.stop;
+    if (switches["fast-fault-path"] && (errorCode & RESERVED) !== 0) {
+      const answer = fastPath.answer(errorCode);
+      if (answer !== SLOW_PATH) return answer;
+    }
+    this.#deviceGfn = -1;
+    lock.acquire(LockSite.page_fault);
+    let answer: number;
+    do answer = this.#attempt(errorCode);
+    while (answer === AGAIN);
+    lock.release();
+    if (this.#deviceGfn >= 0) device.execute(vcpu, this.#deviceGfn);
+    return answer;
+  }
+
+  /** One pass through the slow path; AGAIN when the guest's tables changed under the walk. */
+  #attempt(errorCode: number): number {
+    const { vcpu, counters, guest, domain, emulation, pool, p2m } = this.#shadow;
+    if (domain.isDead()) return FaultAnswer.stop;
+    const access = (errorCode & (WRITE | USER | FETCH)) | (vcpu.accessBits & IMPLICIT);
+    counters.add(Counter.guest_walk);
+    if (!guest.walk(vcpu.faultLow, vcpu.faultHigh, access, vcpu.alignmentCheck)) {
+      counters.add(Counter.fault_bail_real_fault);
+      emulation.resetEarlyUnshadow();
+      vcpu.faultErrorCode = guest.walker.errorCode & ARCHITECTURAL_FAULT_BITS;
+      return FaultAnswer.inject;
+    }
+    const format = guest.format();
+    // Before revocation: preallocation can destroy any shadow, and with it what revocation relied on.
+    if (!pool.prealloc(leafTypeOf(format), format === 4 ? 3 : 1)) return FaultAnswer.stop;
+    if (this.#revokeWalkedTables(format)) {
+      counters.add(Counter.rm_write_flush_tlb);
+      this.#shadow.flushAll();
+      if (!this.#isWalkStillTrue()) return AGAIN;
+    }
+    if (domain.isDead()) return FaultAnswer.stop;
+    const gfn = guest.walker.frame;
+    return this.#fill(errorCode, gfn, p2m.frameOf(gfn), format);
+  }
+
+  /** Takes write access from the tables of the walk but the root, which lost it when CR3 was loaded. */
+  #revokeWalkedTables(format: number): boolean {
+    const { guest, revocation, vcpu } = this.#shadow;
+    const { walker } = guest;
+    let flush = false;
+    // PAE: the level 2 tables are the roots, but they came with the snapshot and may be written since (spec 6.1).
+    for (let level = format === 4 ? 3 : 2; level >= walker.leafLevel; level--) {
+      if (level === 2 && format === 2) continue;
+      const table = this.#walkedTable(level);
+      if (table === NO_MFN) continue;
+      if (revocation.revokeWriteAccess(table, level, vcpu.faultLow, vcpu.faultHigh) === Revoked.flush)
+        flush = true;
+    }
+    return flush;
+  }
+
+  /** Another vCPU may have written to a table between our reading it and the end of its writable mappings. */
+  #isWalkStillTrue(): boolean {
+    const { guest, tables, counters } = this.#shadow;
+    const { walker } = guest;
+    const format = guest.format();
+    counters.add(Counter.check_gwalk);
+    for (let level = format === 3 ? 2 : format; level >= walker.leafLevel; level--) {
+      const cell = walker.entryCell[level] ?? 0;
+      const index = format === 2 ? cell & 1023 : (cell & 1023) >>> 1;
+      tables.readGuest(cell >>> 10, index, format);
+      if (tables.guestLow !== walker.entryLow[level] || tables.guestHigh !== walker.entryHigh[level]) {
+        counters.add(Counter.inconsistent_gwalk);
+        return false;
+      }
+    }
+    return true;
+  }
+
+  /** Makes the shadows for the walk and its leaf entry, then says what becomes of the operation. */
+  #fill(errorCode: number, gfn: number, frame: Mfn, format: number): number {
+    const { chain, switches, prefetch, propagation, entries, guest, domain, vcpu, tables } = this.#shadow;
+    const { walker } = guest;
+    const isWrite = (errorCode & WRITE) !== 0;
+    const cell = chain.leafCell(isWrite);
+    if (cell === 0) return this.#noChain(errorCode);
+    if (walker.leafLevel === 1) {
+      const low = walker.entryLow[1] ?? 0;
+      propagation.leaf(low, walker.entryHigh[1] ?? 0, frame, gfn, format);
+    } else propagation.leaf(SUPERPAGE_ENTRY, 0, frame, gfn, format);
+    entries.setLeaf(cell, propagation.low, propagation.high);
+    if (switches.prefetch) {
+      const index = (vcpu.faultLow >>> 12) & (format === 2 ? 1023 : 511);
+      prefetch.behind(cell, walker.leafLevel === 1 ? this.#walkedTable(1) : NO_MFN, index, gfn, format);
+    }
+    // Prefetch reads guest entries through the same scratch; nothing below may rely on it.
+    tables.guestLow = 0;
+    if (domain.isDead()) return FaultAnswer.stop;
+    return this.#conclude(errorCode, gfn, frame);
+  }
+
+  /** The frame that a table of the walk lies in. */
+  #walkedTable(level: number): Mfn {
+    return this.#shadow.frameOrNone(this.#shadow.guest.walker.tableMfn[level] ?? -1);
+  }
+
+  /** A PAE root that the snapshot lacks may have become present: take it again. The guest sees one fault (spec 9.3). */
+  #noChain(errorCode: number): number {
+    const { guest, roots, domain, vcpu } = this.#shadow;
+    if (guest.format() === 3) roots.updateCr3();
+    if (domain.isDead()) return FaultAnswer.stop;
+    vcpu.faultErrorCode = errorCode & (WRITE | USER | FETCH);
+    return FaultAnswer.inject;
+  }
+
+  #conclude(errorCode: number, gfn: number, frame: Mfn): number {
+    const { counters, emulation, guest, pages } = this.#shadow;
+    const isWrite = (errorCode & WRITE) !== 0;
+    if (frame === NO_MFN) {
+      emulation.resetEarlyUnshadow();
+      counters.add(Counter.fault_mmio);
+      this.#deviceGfn = gfn;
+      return FaultAnswer.emulated;
+    }
+    if (isWrite && pages.isPagetable(frame)) {
+      counters.add(Counter.fault_emulate_write);
+      return this.#emulate(errorCode, frame);
+    }
+    const isWriteProtectOff = (guest.register(VcpuCell.cr0) & Cr0.wp) === 0;
+    if (isWriteProtectOff && (errorCode & ~FETCH) === (WRITE | PRESENT)) {
+      counters.add(Counter.fault_emulate_wp);
+      return this.#emulate(errorCode, frame);
+    }
+    counters.add(Counter.fault_fixed);
+    emulation.resetEarlyUnshadow();
+    return FaultAnswer.retry;
+  }
+
+  /** No kernel writes its pagetables from user mode: then the page is none. */
+  #emulate(errorCode: number, frame: Mfn): number {
+    const { counters, unshadow, emulation, domain } = this.#shadow;
+    if ((errorCode & USER) !== 0) {
+      counters.add(Counter.fault_emulate_failed);
+      unshadow.removeShadows(frame, false, true);
+      return domain.isDead() ? FaultAnswer.stop : FaultAnswer.retry;
+    }
+    const answer = emulation.emulate(frame);
+    return domain.isDead() ? FaultAnswer.stop : answer;
+  }
+}

@@ -1,0 +1,138 @@
+/**
+ * The guest's side of a vCPU as the shadow code reads it: control registers, the format of its tables, and its walk.
+ * The walk sets A and D only after it succeeded (spec 4.1), and takes no lock itself: its callers do.
+ */
+import { Cr0, Cr4, Efer } from "../../machine/control-registers.ts";
+import { Rights } from "../../machine/access-rights.ts";
+import { AccessedPolicy, WalkMode, Walker } from "../../machine/walker.ts";
+import type { FrameMap } from "../../machine/walker.ts";
+import {
+  hasReserved4mBits,
+  hasReservedLargeBits,
+  hasReservedPdpteBits,
+  reservedHighBits,
+} from "../../machine/reserved-bits.ts";
+import type { SharedMemory } from "../../memory/shared-memory.ts";
+import type { Cell } from "../../memory/units.ts";
+import { VcpuCell } from "../../memory/vcpu-area.ts";
+import type { P2m } from "../p2m.ts";
+
+/** Names the root: it was translated when CR3 was loaded and is not looked up in the p2m again (spec 4.1). */
+const ROOT_TABLE = -2;
+const PAGE_SIZE = 128;
+
+/** Maps the tables of a guest walk: the root to the frame captured at the last CR3 load, others through the p2m. */
+class GuestTables implements FrameMap {
+  root = -1;
+  readonly #p2m: P2m;
+
+  constructor(p2m: P2m) {
+    this.#p2m = p2m;
+  }
+
+  frameOf(frame: number): number {
+    return frame === ROOT_TABLE ? this.root : this.#p2m.frameOf(frame);
+  }
+}
+
+/** One vCPU's guest registers and walks. */
+export class GuestState {
+  /** The walk of the page fault at hand: sets A and D on success. */
+  readonly walker: Walker;
+  /** Walks that leave no trace, for checks and reports. */
+  readonly observer: Walker;
+  readonly #memory: SharedMemory;
+  readonly #area: Cell;
+  readonly #tables: GuestTables;
+
+  constructor(memory: SharedMemory, area: Cell, p2m: P2m) {
+    this.#memory = memory;
+    this.#area = area;
+    this.#tables = new GuestTables(p2m);
+    this.walker = new Walker(memory, this.#tables, AccessedPolicy.onSuccess);
+    this.observer = new Walker(memory, this.#tables, AccessedPolicy.none);
+  }
+
+  /** A control register, by `VcpuCell`. */
+  register(offset: number): number {
+    return this.#memory.loadPrivate(this.#area + offset);
+  }
+
+  /** Levels of the tables in use: 2 (also with paging off, on the identity table), 3 or 4. */
+  format(): number {
+    return this.register(VcpuCell.guestLevels);
+  }
+
+  /** Whether the guest has paging on. */
+  hasPaging(): boolean {
+    return this.register(VcpuCell.pagingOn) !== 0;
+  }
+
+  /** Whether PS means something in a level 2 entry of a 2-level guest (spec 1.5). */
+  hasLargePages(): boolean {
+    return !this.hasPaging() || this.format() !== 2 || (this.register(VcpuCell.cr4) & Cr4.pse) !== 0;
+  }
+
+  /** Whether bit 63 of an entry forbids execution. */
+  hasNoExecute(): boolean {
+    return (this.register(VcpuCell.efer) & Efer.nxe) !== 0;
+  }
+
+  /** Whether error codes tell fetches apart. */
+  reportsFetches(): boolean {
+    if ((this.register(VcpuCell.cr4) & Cr4.smep) !== 0) return true;
+    return this.format() !== 2 && this.hasNoExecute();
+  }
+
+  /** `WalkMode` bits of the guest's registers. Shadow mode knows neither PSE-36 nor 1 GiB pages (spec 1.5). */
+  mode(alignmentCheck: boolean): number {
+    const cr4 = this.register(VcpuCell.cr4);
+    const wp = (this.register(VcpuCell.cr0) & Cr0.wp) === 0 ? 0 : WalkMode.wp;
+    return (
+      wp |
+      ((cr4 & Cr4.smep) === 0 ? 0 : WalkMode.smep) |
+      ((cr4 & Cr4.smap) === 0 ? 0 : WalkMode.smap) |
+      (alignmentCheck ? WalkMode.ac : 0) |
+      (this.hasNoExecute() ? WalkMode.nxe : 0) |
+      (this.hasLargePages() ? WalkMode.pse : 0)
+    );
+  }
+
+  /** Walks the guest's tables for an access; true when it is permitted. `walker` has the answer. */
+  walk(low: number, high: number, access: number, alignmentCheck: boolean): boolean {
+    return this.#walkWith(this.walker, low, high, access, alignmentCheck);
+  }
+
+  /** The same without side effects; `observer` has the answer. */
+  observe(low: number, high: number, access: number, alignmentCheck: boolean): boolean {
+    return this.#walkWith(this.observer, low, high, access, alignmentCheck);
+  }
+
+  /** Whether a present guest entry has reserved bits set, in tables of the given format. */
+  isReserved(format: number, level: number, low: number, high: number): boolean {
+    const mode = this.mode(false);
+    const isLarge = level > 1 && (low & PAGE_SIZE) !== 0;
+    if (format === 2) return isLarge && this.hasLargePages() && hasReserved4mBits(low, mode);
+    if (format === 3 && level === 3) return hasReservedPdpteBits(low, high);
+    if ((high & reservedHighBits(format, mode)) !== 0) return true;
+    return isLarge && hasReservedLargeBits(level, low, mode);
+  }
+
+  #walkWith(walker: Walker, low: number, high: number, access: number, alignmentCheck: boolean): boolean {
+    const format = this.format();
+    this.#tables.root = this.register(VcpuCell.guestTable);
+    if (this.#tables.root === 0) this.#tables.root = -1;
+    if (format === 3) this.#loadPdptes(walker);
+    const mode = this.mode(alignmentCheck);
+    return walker.walk(format, format, ROOT_TABLE, Rights.all, low, high, access, mode);
+  }
+
+  /** PAE walks start from the snapshot that the last CR3 load took, never from memory (spec 9.2). */
+  #loadPdptes(walker: Walker): void {
+    const cells = this.#area + VcpuCell.guestPdptes;
+    for (let slot = 0; slot < 4; slot++) {
+      walker.pdpteLow[slot] = this.#memory.loadEntry(cells + 2 * slot);
+      walker.pdpteHigh[slot] = this.#memory.high;
+    }
+  }
+}

@@ -1,0 +1,39 @@
+/** INVLPG: most need nothing but the hardware's own (spec 10.1). Reads the tree without a lock, tolerantly. */
+import { Counter } from "../../memory/counters.ts";
+import { VcpuCell } from "../../memory/vcpu-area.ts";
+import { isFakeLeafType } from "./shadow-type.ts";
+import type { Shadow } from "./shadow.ts";
+import { mfn } from "../../memory/units.ts";
+
+const PRESENT = 1;
+
+/** True when the hardware's INVLPG must follow. */
+export function invalidatePage(shadow: Shadow, low: number, high: number): boolean {
+  const { counters, vcpu, memory, frames } = shadow;
+  counters.add(Counter.invlpg);
+  let table: number;
+  if (vcpu.register(VcpuCell.shadowLevels) === 4) {
+    const root = memory.loadWord(vcpu.area + VcpuCell.hardwareRoot);
+    const level3 = follow(shadow, root, (high >>> 7) & 511);
+    table = follow(shadow, level3, ((low >>> 30) | (high << 2)) & 511);
+  } else {
+    const pdpte = memory.loadEntry(vcpu.area + VcpuCell.pdptes + 2 * (low >>> 30));
+    table = (pdpte & PRESENT) === 0 ? 0 : shadow.frameIn(pdpte, memory.high);
+  }
+  if (table === 0) return false;
+  const leaf = follow(shadow, table, (low >>> 21) & 511);
+  if (leaf === 0) {
+    counters.add(Counter.invlpg_fault);
+    return false;
+  }
+  if (!isFakeLeafType(frames.type(mfn(leaf)))) return true;
+  // One entry of the guest stands for many of the shadow.
+  vcpu.mailbox.flushLocal();
+  return false;
+}
+
+function follow(shadow: Shadow, table: number, index: number): number {
+  if (table <= 0 || table >= shadow.layout.sizes.frames) return 0;
+  const low = shadow.memory.loadEntry((table << 10) | (index << 1));
+  return (low & PRESENT) === 0 ? 0 : shadow.frameIn(low, shadow.memory.high);
+}

@@ -1,0 +1,74 @@
+/** References to guest pages: general ones, and the typecount of writable mappings (spec 1.2, 4.8b). */
+import { Counter } from "../../memory/counters.ts";
+import { FrameUse, PageType, SHADOWED } from "../../memory/frame-table.ts";
+import type { Mfn } from "../../memory/units.ts";
+import type { Shadow } from "./shadow.ts";
+
+/** Counts references to guest pages. Callers hold the paging lock. */
+export class PageReferences {
+  readonly #shadow: Shadow;
+
+  constructor(shadow: Shadow) {
+    this.#shadow = shadow;
+  }
+
+  /** Whether a page is a pagetable for shadow purposes: shadowed, or the identity table of paging-off vCPUs. */
+  isPagetable(frame: Mfn): boolean {
+    const { frames } = this.#shadow;
+    return (
+      (frames.shadowFlags(frame) & SHADOWED) !== 0 || frames.pageType(frame) === PageType.identityPagetable
+    );
+  }
+
+  /** Takes a general reference; false when the frame is not guest memory. */
+  getReference(frame: Mfn): boolean {
+    const { frames } = this.#shadow;
+    if (frames.use(frame) !== FrameUse.guest) return false;
+    frames.setCount(frame, frames.count(frame) + 1);
+    return true;
+  }
+
+  /** Drops a general reference; the last one frees the frame. */
+  putReference(frame: Mfn): void {
+    const { frames, heap, vcpu } = this.#shadow;
+    const count = frames.count(frame) - 1;
+    if (count < 0) {
+      vcpu.reportViolation("counts", `reference count of page 0x${frame.toString(16)} falls below 0`);
+      return;
+    }
+    frames.setCount(frame, count);
+    if (count === 0) heap.free(frame);
+  }
+
+  /**
+   * Takes the references of a leaf entry. At the first writable one the page stops being a pagetable: its shadows go
+   * (the type-change hook, in the older form that runs at every 0 to 1). False when the frame may not be mapped so.
+   */
+  getMapping(frame: Mfn, writable: boolean): boolean {
+    const { frames, unshadow, counters } = this.#shadow;
+    if (writable && frames.pageType(frame) === PageType.identityPagetable) return false;
+    if (!this.getReference(frame)) {
+      counters.add(Counter.get_page_fail);
+      return false;
+    }
+    if (!writable) return true;
+    const typecount = frames.typecount(frame);
+    if (typecount === 0 && (frames.shadowFlags(frame) & SHADOWED) !== 0)
+      unshadow.removeShadows(frame, false, true);
+    frames.setPageType(frame, PageType.writable);
+    frames.setTypecount(frame, typecount + 1);
+    return true;
+  }
+
+  /** Drops the references of a leaf entry. */
+  putMapping(frame: Mfn, writable: boolean): void {
+    const { frames, vcpu } = this.#shadow;
+    if (writable) {
+      const typecount = frames.typecount(frame) - 1;
+      if (typecount < 0)
+        vcpu.reportViolation("counts", `typecount of page 0x${frame.toString(16)} falls below 0`);
+      else frames.setTypecount(frame, typecount);
+    }
+    this.putReference(frame);
+  }
+}

@@ -1,0 +1,101 @@
+/** From a guest entry to the shadow entry that may stand for it: the one rule list of the design (spec 4.8). */
+import { MAXPHYADDR } from "../../machine/entry.ts";
+import type { Mfn } from "../../memory/units.ts";
+import { DomainCell } from "../../memory/domain-area.ts";
+import { NOT_PRESENT_MAGIC, mmioMagicHigh, mmioMagicLow } from "./shadow-entry.ts";
+import type { Shadow } from "./shadow.ts";
+
+const PRESENT = 1;
+const WRITABLE = 2;
+const USER = 4;
+const ACCESSED = 32;
+const DIRTY = 64;
+const PAGE_SIZE = 128;
+const NO_EXECUTE = 1 << 31;
+const COPIED = PRESENT | WRITABLE | USER | ACCESSED;
+/** Address bits of the high half that no guest frame has. */
+const BEYOND_PHYSICAL = 0x000f_ffff & ~((1 << (MAXPHYADDR - 32)) - 1);
+
+/** Computes shadow entries; the answer is in `low` and `high`. Callers hold the paging lock. */
+export class Propagation {
+  low = 0;
+  high = 0;
+  readonly #shadow: Shadow;
+
+  constructor(shadow: Shadow) {
+    this.#shadow = shadow;
+  }
+
+  /**
+   * A leaf: `target` is the frame that the guest entry's gfn lies in, NO_MFN when that is emulated MMIO. The guest
+   * entry has no reserved bits, or is not present.
+   */
+  leaf(guestLow: number, guestHigh: number, target: Mfn, gfn: number, format: number): void {
+    if ((guestHigh & BEYOND_PHYSICAL) !== 0) {
+      this.#set(0, 0);
+      return;
+    }
+    const fast = this.#shadow.switches["fast-fault-path"];
+    if ((guestLow & PRESENT) === 0) {
+      this.#set(fast ? NOT_PRESENT_MAGIC : 0, fast ? NOT_PRESENT_MAGIC : 0);
+      return;
+    }
+    if (target < 0) {
+      this.#mmio(guestLow, gfn, fast);
+      return;
+    }
+    let flags = this.#copiedFlags(guestLow);
+    if ((guestLow & DIRTY) === 0) flags &= ~WRITABLE;
+    if (this.#shadow.pages.isPagetable(target)) flags &= ~WRITABLE;
+    this.#set((target << 12) | flags, (target >>> 20) | this.#noExecute(guestHigh, format));
+  }
+
+  /**
+   * An upper entry: `child` is the shadow of what the guest entry names, 0 when there is none. `isLarge` says that PS
+   * is honoured, so that the restriction of a clean page lies in this entry. A and D are set: through a linear map any
+   * table can serve as a leaf table, and hardware must not need to set them.
+   */
+  upper(guestLow: number, guestHigh: number, child: Mfn, format: number, isLarge: boolean): void {
+    if ((guestLow & PRESENT) === 0 || child <= 0 || (guestHigh & BEYOND_PHYSICAL) !== 0) {
+      this.#set(0, 0);
+      return;
+    }
+    let flags = this.#copiedFlags(guestLow) | ACCESSED | DIRTY;
+    if (isLarge && (guestLow & DIRTY) === 0) flags &= ~WRITABLE;
+    this.#set((child << 12) | flags, (child >>> 20) | this.#noExecute(guestHigh, format));
+  }
+
+  /** Whether PS of a level 2 entry is honoured by the guest that this vCPU runs. */
+  honoursPageSize(guestLow: number, format: number): boolean {
+    return (guestLow & PAGE_SIZE) !== 0 && (format !== 2 || this.#shadow.guest.hasLargePages());
+  }
+
+  /** Rule 10: an entry whose A is clear keeps its frame but not its P bit. */
+  #copiedFlags(guestLow: number): number {
+    const flags = guestLow & COPIED;
+    return (guestLow & ACCESSED) === 0 ? flags & ~PRESENT : flags;
+  }
+
+  #noExecute(guestHigh: number, format: number): number {
+    return format !== 2 && this.#shadow.guest.hasNoExecute() ? guestHigh & NO_EXECUTE : 0;
+  }
+
+  /**
+   * Emulated MMIO. Xen makes the magic entry whatever A and D say; here, as for memory, an entry that has yet to get A
+   * stays absent and one that has yet to get D grants no write, so that the guest's bits come out as hardware sets them.
+   */
+  #mmio(guestLow: number, gfn: number, fast: boolean): void {
+    if (!fast || (guestLow & ACCESSED) === 0) {
+      this.#set(0, 0);
+      return;
+    }
+    const rights = (guestLow & DIRTY) === 0 ? guestLow & USER : guestLow & (WRITABLE | USER);
+    this.#shadow.domain.set(DomainCell.hasFastMmioEntries, 1);
+    this.#set(mmioMagicLow(gfn, rights), mmioMagicHigh(gfn));
+  }
+
+  #set(low: number, high: number): void {
+    this.low = low;
+    this.high = high;
+  }
+}

@@ -1,0 +1,85 @@
+/** The only writers of shadow entries (spec 4.8b). They keep every count, and say when a flush is owed. */
+import { CrashReason } from "../../memory/domain-area.ts";
+import { refersToFrame, rightsOnlyGrow } from "./shadow-entry.ts";
+import { ShadowType } from "./shadow-type.ts";
+import type { Shadow } from "./shadow.ts";
+
+const PRESENT = 1;
+const WRITABLE = 2;
+const FLAGS = 0xfff;
+
+/** What setting an entry did; bits. */
+export const SetResult = { unchanged: 0, changed: 1, flush: 2, error: 4 } as const;
+
+/** Sets shadow entries. Callers hold the paging lock. */
+export class EntrySetter {
+  readonly #shadow: Shadow;
+
+  constructor(shadow: Shadow) {
+    this.#shadow = shadow;
+  }
+
+  /**
+   * Sets a leaf entry. Never asks for a flush: a leaf mirrors the guest's own entry, so the guest owes that flush. On
+   * `error` (the frame may not be mapped so) the entry is 0.
+   */
+  setLeaf(cell: number, wantedLow: number, wantedHigh: number): number {
+    const { memory, pages } = this.#shadow;
+    const oldLow = memory.loadEntry(cell);
+    const oldHigh = memory.high;
+    if (oldLow === wantedLow && oldHigh === wantedHigh) return SetResult.unchanged;
+    let low = wantedLow;
+    let high = wantedHigh;
+    let result: number = SetResult.changed;
+    if (
+      refersToFrame(low, high) &&
+      !pages.getMapping(this.#shadow.frameIn(low, high), (low & WRITABLE) !== 0)
+    ) {
+      low = 0;
+      high = 0;
+      result |= SetResult.error;
+    }
+    memory.storeEntry(cell, low, high);
+    if (refersToFrame(oldLow, oldHigh))
+      pages.putMapping(this.#shadow.frameIn(oldLow, oldHigh), (oldLow & WRITABLE) !== 0);
+    return result;
+  }
+
+  /**
+   * Sets an entry of level 2 or above in a shadow of `type`. The new child is referenced before the old one is dropped,
+   * and the entry is written between (spec 20.20).
+   */
+  setUpper(cell: number, low: number, high: number, type: number): number {
+    const { memory, references, domain } = this.#shadow;
+    const oldLow = memory.loadEntry(cell);
+    const oldHigh = memory.high;
+    if (oldLow === low && oldHigh === high) return SetResult.unchanged;
+    if ((low & PRESENT) !== 0) {
+      const child = this.#shadow.frameIn(low, high);
+      if (!references.get(child, cell)) {
+        domain.crash(CrashReason.refcountOverflow, child);
+        return SetResult.error;
+      }
+      if (type === ShadowType.l4_64) references.pin(child);
+    }
+    memory.storeEntry(cell, low, high);
+    if (type === ShadowType.l2_32) this.#storeOddHalf(cell, low, high);
+    if ((oldLow & PRESENT) === 0) return SetResult.changed;
+    const oldChild = this.#shadow.frameIn(oldLow, oldHigh);
+    const sameChild = (low & PRESENT) !== 0 && oldChild === this.#shadow.frameIn(low, high);
+    references.put(oldChild, cell);
+    const isHarmless = sameChild && rightsOnlyGrow(oldLow, oldHigh, low, high);
+    return isHarmless ? SetResult.changed : SetResult.changed | SetResult.flush;
+  }
+
+  /** A 32-bit guest's level 2 entry maps 4 MiB: its second slot points to the second page of the same child. */
+  #storeOddHalf(cell: number, low: number, high: number): void {
+    const { memory, frames } = this.#shadow;
+    if ((low & PRESENT) === 0) {
+      memory.storeEntry(cell + 2, low, high);
+      return;
+    }
+    const second = frames.sibling(this.#shadow.frameIn(low, high));
+    memory.storeEntry(cell + 2, (second << 12) | (low & FLAGS), (second >>> 20) | (high & (1 << 31)));
+  }
+}

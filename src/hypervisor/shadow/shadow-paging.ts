@@ -1,0 +1,160 @@
+/** Shadow mode behind the paging interface. */
+import { Counter } from "../../memory/counters.ts";
+import { DomainCell } from "../../memory/domain-area.ts";
+import { SHADOWED } from "../../memory/frame-table.ts";
+import { NO_MFN, PAGE_BYTES, mfn } from "../../memory/units.ts";
+import { VcpuCell } from "../../memory/vcpu-area.ts";
+import { LockSite } from "../../locks/lock-class.ts";
+import { describeShadow, describeVisited } from "../describe-walk.ts";
+import { GuestRegisters } from "../guest-registers.ts";
+import type { PagingInterface } from "../paging-interface.ts";
+import { invalidatePage } from "./invlpg.ts";
+import type { Shadow } from "./shadow.ts";
+
+/** The shadow mode of one vCPU, or of the toolstack's thread. */
+export class ShadowPaging implements PagingInterface {
+  guestFrame = -1;
+  guestPageShift = 0;
+  guestRights = 0;
+  leafLow = 0;
+  leafHigh = 0;
+  level2Low = 0;
+  level2High = 0;
+  readonly shadow: Shadow;
+  readonly #registers: GuestRegisters;
+
+  constructor(shadow: Shadow) {
+    this.shadow = shadow;
+    this.#registers = new GuestRegisters(shadow.vcpu, shadow.domain, shadow.modes);
+  }
+
+  pageFault(errorCode: number): number {
+    return this.shadow.fault.handle(errorCode);
+  }
+
+  writeCr0(value: number): number {
+    return this.#registers.writeCr0(value);
+  }
+
+  writeCr3(low: number, high: number): number {
+    return this.#registers.writeCr3(low, high);
+  }
+
+  writeCr4(value: number): number {
+    return this.#registers.writeCr4(value);
+  }
+
+  writeEfer(value: number): number {
+    return this.#registers.writeEfer(value);
+  }
+
+  invlpg(low: number, high: number): boolean {
+    return invalidatePage(this.shadow, low, high);
+  }
+
+  hypercall(operation: number): number {
+    return this.#registers.hypercall(operation);
+  }
+
+  initVcpu(): void {
+    this.shadow.modes.update();
+  }
+
+  teardownVcpu(): void {
+    this.shadow.modes.teardown();
+  }
+
+  beginP2mWrite(oldFrame: number): void {
+    const { lock, unshadow, counters, domain } = this.shadow;
+    lock.acquire(LockSite.p2m_write);
+    counters.add(Counter.p2m_writes);
+    if (oldFrame === NO_MFN || domain.get(DomainCell.tornDown) !== 0) return;
+    unshadow.removeShadows(mfn(oldFrame), false, true);
+    if (unshadow.removeAllMappings(mfn(oldFrame))) this.shadow.flushAll();
+  }
+
+  /** Magic entries name gfns, so they outlive the mapping that they were made for: all tables go (spec 12.3). */
+  endP2mWrite(): void {
+    const { lock, unshadow, domain } = this.shadow;
+    if (domain.get(DomainCell.hasFastMmioEntries) !== 0) {
+      unshadow.blowTables();
+      domain.set(DomainCell.hasFastMmioEntries, 0);
+    }
+    lock.release();
+  }
+
+  setAllocation(pages: number): number {
+    const { lock, pool } = this.shadow;
+    lock.acquire(LockSite.set_allocation);
+    const size = pool.setAllocation(pages);
+    lock.release();
+    return size;
+  }
+
+  allocation(): number {
+    return this.shadow.domain.get(DomainCell.poolTotal);
+  }
+
+  /**
+   * The store and the news of it are one hold of the lock, as for an emulated write. Xen unshadows the page by the fast
+   * method and leaves it shadowed if that fails; a page that stays shadowed is validated here, so that no stale entry
+   * can answer.
+   */
+  deviceWrite(address: number, value: number): boolean {
+    const { lock, p2m, memory, frames, unshadow, validation, counters } = this.shadow;
+    lock.acquire(LockSite.device_modified);
+    const frame = p2m.frameOf(Math.floor(address / PAGE_BYTES));
+    const offset = address % PAGE_BYTES;
+    if (frame !== NO_MFN) {
+      counters.add(Counter.device_writes);
+      memory.storeWord((frame << 10) | (offset >>> 2), value);
+      if ((frames.shadowFlags(frame) & SHADOWED) !== 0) {
+        counters.add(Counter.device_modified);
+        unshadow.removeShadows(frame, true, false);
+        validation.validate(frame, offset, 4);
+        this.shadow.flushAll();
+      }
+    }
+    lock.release();
+    return frame !== NO_MFN;
+  }
+
+  readGuestWord(address: number): number {
+    const { p2m, memory } = this.shadow;
+    const frame = p2m.frameOf(Math.floor(address / PAGE_BYTES));
+    return frame === NO_MFN ? 0 : memory.loadWord((frame << 10) | ((address % PAGE_BYTES) >>> 2));
+  }
+
+  translateGuest(low: number, high: number): boolean {
+    const { guest } = this.shadow;
+    const passed = guest.observe(low, high, 0, true);
+    const { observer } = guest;
+    // A refusal of rights still tells the frame: only supervisor reads are asked for, which SMAP alone refuses.
+    this.guestFrame = observer.leafLevel === 0 ? -1 : observer.frame;
+    this.guestPageShift = observer.pageShift;
+    this.guestRights = observer.rights;
+    return passed;
+  }
+
+  shadowLeaf(low: number, high: number): boolean {
+    const { tables, memory, lock } = this.shadow;
+    lock.acquire(LockSite.audit);
+    const found = tables.findLeaf(low, high);
+    this.level2Low = tables.level2Cell === 0 ? 0 : memory.loadEntry(tables.level2Cell);
+    this.level2High = tables.level2Cell === 0 ? 0 : memory.high;
+    this.leafLow = found ? memory.loadEntry(tables.leafCell) : 0;
+    this.leafHigh = found ? memory.high : 0;
+    lock.release();
+    return found;
+  }
+
+  describeGuestWalk(low: number, high: number): string[] {
+    const { guest } = this.shadow;
+    const passed = guest.observe(low, high, 0, true);
+    return describeVisited(guest.observer, guest.register(VcpuCell.guestLevels), passed);
+  }
+
+  describeShadowWalk(low: number, high: number): string[] {
+    return describeShadow(this.shadow, low, high);
+  }
+}

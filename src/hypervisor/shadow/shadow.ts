@@ -1,0 +1,142 @@
+/**
+ * Shadow mode as one vCPU's thread sees it: the shared state, and the parts of the design, each in a file named as on
+ * the talk's slides. Parts reach each other through this hub, so that a part can be replaced by a variant of itself
+ * (an experiment, or a known bug that a check must find) without touching the others.
+ */
+import type { CounterSet } from "../../machine/counter-set.ts";
+import type { Vcpu } from "../../machine/vcpu.ts";
+import type { RecursiveLock } from "../../locks/lock.ts";
+import type { FrameTable } from "../../memory/frame-table.ts";
+import type { Layout } from "../../memory/layout.ts";
+import type { SharedMemory } from "../../memory/shared-memory.ts";
+import { NO_MFN, mfn } from "../../memory/units.ts";
+import type { Mfn } from "../../memory/units.ts";
+import type { Device } from "../device.ts";
+import type { Domain } from "../domain.ts";
+import type { Heap } from "../heap.ts";
+import type { MachineConfig, Switches } from "../machine-config.ts";
+import type { P2m } from "../p2m.ts";
+import { ShadowChain } from "./chain.ts";
+import { Emulation } from "./emulate.ts";
+import { FastPath } from "./fast-path.ts";
+import { FaultHandler } from "./fault.ts";
+import { GuestState } from "./guest-state.ts";
+import { ShadowHash } from "./hash.ts";
+import { Destruction } from "./make-destroy.ts";
+import { PageReferences } from "./page-references.ts";
+import { PagingModes } from "./paging-modes.ts";
+import { Pool } from "./pool.ts";
+import { Prefetch } from "./prefetch.ts";
+import { Propagation } from "./propagate.ts";
+import { References } from "./refcount.ts";
+import { Revocation } from "./revoke.ts";
+import { Roots } from "./roots.ts";
+import { EntrySetter } from "./set-entry.ts";
+import { ShadowTables } from "./shadow-tables.ts";
+import { Unshadow } from "./unshadow.ts";
+import { Validation } from "./validate.ts";
+
+const FRAME_BITS = 0x0fff_ffff;
+
+/** What shadow mode is built on. */
+export interface ShadowBase {
+  readonly vcpu: Vcpu;
+  readonly memory: SharedMemory;
+  readonly layout: Layout;
+  readonly config: MachineConfig;
+  readonly frames: FrameTable;
+  readonly domain: Domain;
+  readonly heap: Heap;
+  readonly p2m: P2m;
+  readonly lock: RecursiveLock;
+  readonly device: Device;
+}
+
+/** The hub. */
+export class Shadow {
+  readonly vcpu: Vcpu;
+  readonly memory: SharedMemory;
+  readonly layout: Layout;
+  readonly config: MachineConfig;
+  readonly switches: Switches;
+  readonly frames: FrameTable;
+  readonly domain: Domain;
+  readonly heap: Heap;
+  readonly p2m: P2m;
+  /** The shadow lock, private to this room. */
+  readonly lock: RecursiveLock;
+  readonly device: Device;
+  readonly counters: CounterSet;
+  /** False for the toolstack's thread, which has no tree of its own to guess in. */
+  readonly isGuestVcpu: boolean;
+
+  readonly guest: GuestState;
+  readonly tables: ShadowTables;
+  readonly hash: ShadowHash;
+  readonly pool: Pool;
+  readonly references: References;
+  readonly pages: PageReferences;
+  readonly entries: EntrySetter;
+  readonly propagation: Propagation;
+  readonly destruction: Destruction;
+  readonly chain: ShadowChain;
+  readonly revocation: Revocation;
+  readonly unshadow: Unshadow;
+  readonly validation: Validation;
+  readonly emulation: Emulation;
+  readonly prefetch: Prefetch;
+  readonly fastPath: FastPath;
+  readonly fault: FaultHandler;
+  readonly roots: Roots;
+  readonly modes: PagingModes;
+
+  constructor(base: ShadowBase) {
+    this.vcpu = base.vcpu;
+    this.memory = base.memory;
+    this.layout = base.layout;
+    this.config = base.config;
+    this.switches = base.config.switches;
+    this.frames = base.frames;
+    this.domain = base.domain;
+    this.heap = base.heap;
+    this.p2m = base.p2m;
+    this.lock = base.lock;
+    this.device = base.device;
+    this.counters = base.vcpu.counters;
+    this.isGuestVcpu = base.vcpu.id < base.config.vcpus;
+    this.guest = new GuestState(base.memory, base.vcpu.area, base.p2m);
+    this.tables = new ShadowTables(this);
+    this.hash = new ShadowHash(this);
+    this.pool = new Pool(this);
+    this.references = new References(this);
+    this.pages = new PageReferences(this);
+    this.entries = new EntrySetter(this);
+    this.propagation = new Propagation(this);
+    this.destruction = new Destruction(this);
+    this.chain = new ShadowChain(this);
+    this.revocation = new Revocation(this);
+    this.unshadow = new Unshadow(this);
+    this.validation = new Validation(this);
+    this.emulation = new Emulation(this);
+    this.prefetch = new Prefetch(this);
+    this.fastPath = new FastPath(this);
+    this.fault = new FaultHandler(this);
+    this.roots = new Roots(this);
+    this.modes = new PagingModes(this);
+  }
+
+  /** Flushes every CPU that may hold this domain's translations, and waits. */
+  flushAll(): void {
+    this.vcpu.mailbox.flushAll();
+  }
+
+  /** The frame number in a shadow entry. */
+  frameIn(low: number, high: number): Mfn {
+    return mfn(((low >>> 12) | (high << 20)) & FRAME_BITS);
+  }
+
+  /** A walked table's frame; NO_MFN for what was not visited or is not memory. */
+  frameOrNone(frame: number): Mfn {
+    return frame <= 0 ? NO_MFN : mfn(frame);
+  }
+}

@@ -1,0 +1,51 @@
+/** What a vCPU exits to. The hypervisor implements it; the machine only knows that something is there. */
+
+/** What became of a guest operation. */
+export const Status = {
+  /** It was executed. */
+  done: 0,
+  /** It raised #PF: error code and CR2 are in the vCPU. */
+  pageFault: 1,
+  /** It raised #GP(0). */
+  generalProtection: 2,
+  /** The machine stops: the operation was not executed. */
+  stopped: 3,
+} as const;
+
+/** What the hypervisor answers to a page fault. */
+export const FaultAnswer = {
+  /** Execute the operation again. */
+  retry: 0,
+  /** The hypervisor executed the operation itself; the result is in the vCPU. */
+  emulated: 1,
+  /** Inject #PF with the error code in `vcpu.faultErrorCode`. */
+  inject: 2,
+  /** The domain is dead. */
+  stop: 3,
+} as const;
+
+/** Operations that can touch memory. */
+export const Operation = { load: 0, store: 1, compareExchange: 2, fetch: 3 } as const;
+
+/** The hypervisor as a vCPU's exits reach it. */
+export interface Exits {
+  /** #PF at `vcpu.faultLow/High` with hardware's error code; returns a `FaultAnswer`. */
+  pageFault(errorCode: number): number;
+  /** MOV to CR0; returns a `Status`. */
+  writeCr0(value: number): number;
+  /** MOV to CR3; returns a `Status`. */
+  writeCr3(low: number, high: number): number;
+  /** MOV to CR4; returns a `Status`. */
+  writeCr4(value: number): number;
+  /** WRMSR of EFER; returns a `Status`. */
+  writeEfer(value: number): number;
+  /** INVLPG. True when the hardware's own INVLPG must follow. */
+  invlpg(low: number, high: number): boolean;
+  /** A hypercall; returns a `Status`, its result is in `vcpu.resultLow`. */
+  hypercall(operation: number, first: number, second: number): number;
+}
+
+/** What takes an interrupt that another vCPU sent. Called between two guest operations. */
+export interface InterruptHandler {
+  interrupt(vectors: number): void;
+}

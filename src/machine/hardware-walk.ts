@@ -1,0 +1,114 @@
+/**
+ * The walk that a vCPU's hardware makes on a TLB miss: over machine frames, from the root that the hypervisor installed,
+ * with A and D set as the walk passes (SDM vol. 3, 4.8), then into the TLB.
+ */
+import { Counter } from "../memory/counters.ts";
+import { VcpuCell } from "../memory/vcpu-area.ts";
+import { Cr4 } from "./control-registers.ts";
+import { narrowRights } from "./access-rights.ts";
+import { TlbFlag } from "./tlb.ts";
+import type { Vcpu } from "./vcpu.ts";
+import { AccessedPolicy, WalkFormat, WalkMode, Walker } from "./walker.ts";
+import type { FrameMap } from "./walker.ts";
+
+const ALL_RIGHTS = 22;
+
+/** Machine memory as hardware sees it: a frame is where its number says, and what lies beyond reads as zero. */
+class MachineFrames implements FrameMap {
+  readonly #frames: number;
+
+  constructor(frames: number) {
+    this.#frames = frames;
+  }
+
+  frameOf(frame: number): number {
+    return frame > 0 && frame < this.#frames ? frame : -1;
+  }
+}
+
+/** Translates linear addresses by the shadow tables and fills the TLB. */
+export class HardwareWalk {
+  /** After a success: the frame. */
+  frame = 0;
+  /** After a refusal: the #PF error code; negative for #GP (an address that is not canonical). */
+  errorCode = 0;
+  readonly #vcpu: Vcpu;
+  readonly #walker: Walker;
+
+  constructor(vcpu: Vcpu) {
+    this.#vcpu = vcpu;
+    this.#walker = new Walker(
+      vcpu.memory,
+      new MachineFrames(vcpu.layout.sizes.frames),
+      AccessedPolicy.asPassed,
+    );
+  }
+
+  /** Walks for an access (bits of an error code); true when it may go ahead. */
+  translate(low: number, high: number, access: number): boolean {
+    const vcpu = this.#vcpu;
+    const walker = this.#walker;
+    vcpu.counters.add(Counter.shadow_walks);
+    const levels = vcpu.register(VcpuCell.shadowLevels);
+    const fourLevel = levels === 4;
+    if (fourLevel && (high << 16) >> 16 !== high) {
+      this.errorCode = -1;
+      return false;
+    }
+    const cr4 = vcpu.register(VcpuCell.cr4);
+    const mode =
+      WalkMode.wp |
+      WalkMode.nxe |
+      WalkMode.pse |
+      ((cr4 & Cr4.smep) === 0 ? 0 : WalkMode.smep) |
+      ((cr4 & Cr4.smap) === 0 ? 0 : WalkMode.smap) |
+      (vcpu.alignmentCheck ? WalkMode.ac : 0);
+    const format = fourLevel ? WalkFormat.fourLevel : WalkFormat.pae;
+    if (!this.#walkFromCacheOrRoot(format, low, high, access, mode)) {
+      this.errorCode = walker.errorCode;
+      return false;
+    }
+    const flags = walker.rights | (walker.dirty === 0 ? 0 : TlbFlag.dirty);
+    this.frame = walker.frame;
+    vcpu.tlb.insert(low, high, walker.frame, flags);
+    return true;
+  }
+
+  #walkFromCacheOrRoot(format: number, low: number, high: number, access: number, mode: number): boolean {
+    const vcpu = this.#vcpu;
+    const walker = this.#walker;
+    const table = vcpu.structureCache.find(low, high);
+    if (table >= 0) {
+      vcpu.counters.add(Counter.structure_cache_hits);
+      if (walker.walk(format, 1, table, vcpu.structureCache.rights, low, high, access, mode)) return true;
+      // A fault drops what the cache holds for the address; walk again from the root before believing it.
+      vcpu.structureCache.flush();
+    }
+    const root = this.#loadRoot(format);
+    if (!walker.walk(format, format === WalkFormat.pae ? 3 : 4, root, ALL_RIGHTS, low, high, access, mode))
+      return false;
+    if (walker.leafLevel === 1) {
+      vcpu.structureCache.insert(low, high, walker.tableMfn[1] ?? 0, this.#rightsAboveLeaf(format));
+    }
+    return true;
+  }
+
+  /** What the levels above the leaf table grant together; PDPTEs have no rights. */
+  #rightsAboveLeaf(format: number): number {
+    let rights = ALL_RIGHTS;
+    for (let level = 2; level <= (format === WalkFormat.pae ? 2 : 4); level++) {
+      rights = narrowRights(rights, this.#walker.entryLow[level] ?? 0, this.#walker.entryHigh[level] ?? 0);
+    }
+    return rights;
+  }
+
+  #loadRoot(format: number): number {
+    const { memory, area } = this.#vcpu;
+    if (format !== WalkFormat.pae) return memory.loadWord(area + VcpuCell.hardwareRoot);
+    for (let index = 0; index < 4; index++) {
+      this.#walker.pdpteLow[index] = memory.loadEntry(area + VcpuCell.pdptes + 2 * index);
+      this.#walker.pdpteHigh[index] = memory.high;
+    }
+    return 0;
+  }
+}

@@ -1,0 +1,164 @@
+/**
+ * Memory operations of a vCPU: TLB, then a walk, then the access itself or a page fault to the hypervisor (design 4).
+ */
+import { Counter } from "../memory/counters.ts";
+import { PAGE_BYTES } from "../memory/units.ts";
+import { Doing, VcpuCell } from "../memory/vcpu-area.ts";
+import { FaultAnswer, Operation, Status } from "./exits.ts";
+import { HardwareWalk } from "./hardware-walk.ts";
+import type { Vcpu } from "./vcpu.ts";
+
+const PRESENT = 1;
+const WRITE = 2;
+const USER = 4;
+const FETCH = 16;
+const DIRTY = 64;
+const IMPLICIT_SUPERVISOR = 1 << 18;
+/** Not a frame: the hypervisor has changed something, try again. Below it: -2 minus the `Status` of an ended operation. */
+const RETRY = -1;
+
+/** Executes one vCPU's memory operations. */
+export class MemoryAccess {
+  readonly #vcpu: Vcpu;
+  readonly #walk: HardwareWalk;
+
+  constructor(vcpu: Vcpu) {
+    this.#vcpu = vcpu;
+    this.#walk = new HardwareWalk(vcpu);
+  }
+
+  /** Executes an operation on 1, 2, 4 or 8 bytes at a linear address; operands stand in the vCPU. Returns a `Status`. */
+  run(operation: number, low: number, high: number, size: number): number {
+    const vcpu = this.#vcpu;
+    vcpu.operation = operation;
+    vcpu.size = size;
+    vcpu.addressLow = low;
+    vcpu.addressHigh = high;
+    vcpu.countOperation();
+    vcpu.counters.add(Counter.accesses);
+    const lastByte = (low & (PAGE_BYTES - 1)) + size - 1;
+    if (lastByte >= PAGE_BYTES) return this.#runAcrossPages(low, high, (low & -PAGE_BYTES) + PAGE_BYTES);
+    for (;;) {
+      const frame = this.#translate(low, high);
+      if (frame >= 0) {
+        this.#vcpu.frame = frame;
+        this.#perform(frame * PAGE_BYTES + (low & (PAGE_BYTES - 1)));
+        return Status.done;
+      }
+      if (frame !== RETRY) return -frame - 2;
+    }
+  }
+
+  /** Both pages must translate, one after the other with no poll between, before a byte is touched. */
+  #runAcrossPages(low: number, high: number, secondLow: number): number {
+    const secondHigh = secondLow === 0 ? (high + 1) | 0 : high;
+    const split = PAGE_BYTES - (low & (PAGE_BYTES - 1));
+    for (;;) {
+      const first = this.#translate(low, high);
+      if (first < RETRY) return -first - 2;
+      if (first === RETRY) continue;
+      const second = this.#lookup(secondLow, secondHigh);
+      if (second < RETRY) return -second - 2;
+      if (second === RETRY) continue;
+      this.#vcpu.frame = first;
+      const from = first * PAGE_BYTES + (low & (PAGE_BYTES - 1));
+      this.#performBytes(from, from + split, second * PAGE_BYTES);
+      return Status.done;
+    }
+  }
+
+  /** Frame of an address, RETRY, or -2 minus a `Status` when the operation is over. */
+  #translate(low: number, high: number): number {
+    return this.#vcpu.poll() ? this.#lookup(low, high) : -2 - Status.stopped;
+  }
+
+  #lookup(low: number, high: number): number {
+    const fetch = this.#vcpu.operation === Operation.fetch;
+    const write =
+      this.#vcpu.operation === Operation.store || this.#vcpu.operation === Operation.compareExchange;
+    const need = (this.#vcpu.accessBits & USER) | (write ? WRITE | DIRTY : 0) | (fetch ? FETCH : 0);
+    const forbid = fetch ? this.#vcpu.forbidFetch : this.#vcpu.forbidData;
+    const entry = this.#vcpu.tlb.find(low, high);
+    if (entry >= 0) {
+      const flags = this.#vcpu.tlb.flags(entry);
+      if ((flags & (need | forbid)) === need) {
+        this.#vcpu.counters.add(Counter.tlb_hits);
+        return this.#vcpu.tlb.frame(entry);
+      }
+      const denied = (need & ~flags & ~DIRTY) !== 0 || (forbid & flags) !== 0;
+      if (denied) {
+        this.#vcpu.counters.add(Counter.spurious_faults);
+        return this.#fault(low, high, (need & (WRITE | USER | FETCH)) | PRESENT);
+      }
+    }
+    const access = (need & (WRITE | USER | FETCH)) | (this.#vcpu.accessBits & IMPLICIT_SUPERVISOR);
+    if (this.#walk.translate(low, high, access)) return this.#walk.frame;
+    return this.#fault(low, high, this.#walk.errorCode);
+  }
+
+  /** Exits with a page fault, after dropping the page's TLB entry as #PF does (SDM vol. 3, 4.10.4.1). */
+  #fault(low: number, high: number, errorCode: number): number {
+    this.#vcpu.tlb.drop(low, high);
+    if (errorCode < 0) return -2 - Status.generalProtection;
+    this.#vcpu.faultLow = low;
+    this.#vcpu.faultHigh = high;
+    this.#vcpu.counters.add(Counter.exits);
+    this.#vcpu.counters.add(Counter.demand_faults);
+    this.#vcpu.noteDoing(Doing.pageFault);
+    const answer = this.#vcpu.hypervisor().pageFault(errorCode);
+    this.#vcpu.noteDoing(Doing.guest);
+    switch (answer) {
+      case FaultAnswer.retry:
+        return RETRY;
+      case FaultAnswer.emulated:
+        return -2 - Status.done;
+      case FaultAnswer.inject:
+        this.#vcpu.counters.add(Counter.injected);
+        this.#vcpu.setRegister(VcpuCell.cr2Low, this.#vcpu.faultLow);
+        this.#vcpu.setRegister(VcpuCell.cr2High, this.#vcpu.faultHigh);
+        return -2 - Status.pageFault;
+      default:
+        return -2 - Status.stopped;
+    }
+  }
+
+  #perform(address: number): void {
+    const physical = this.#vcpu.physical;
+    switch (this.#vcpu.operation) {
+      case Operation.store:
+        physical.write(address, this.#vcpu.size, this.#vcpu.valueLow, this.#vcpu.valueHigh);
+        return;
+      case Operation.compareExchange:
+        this.#vcpu.exchanged = physical.exchange(
+          address,
+          this.#vcpu.size,
+          this.#vcpu.expectedLow,
+          this.#vcpu.expectedHigh,
+          this.#vcpu.valueLow,
+          this.#vcpu.valueHigh,
+        );
+        break;
+      default:
+        physical.read(address, this.#vcpu.size);
+    }
+    this.#vcpu.resultLow = physical.low;
+    this.#vcpu.resultHigh = physical.high;
+  }
+
+  #performBytes(first: number, split: number, second: number): void {
+    if (this.#vcpu.operation === Operation.store) {
+      this.#vcpu.physical.writeBytes(
+        first,
+        this.#vcpu.size,
+        split,
+        second,
+        this.#vcpu.valueLow,
+        this.#vcpu.valueHigh,
+      );
+      return;
+    }
+    this.#vcpu.physical.readBytes(first, this.#vcpu.size, split, second);
+    this.#vcpu.resultLow = this.#vcpu.physical.low;
+    this.#vcpu.resultHigh = this.#vcpu.physical.high;
+  }
+}

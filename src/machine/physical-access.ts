@@ -1,0 +1,85 @@
+/**
+ * Accesses of 1, 2, 4 and 8 bytes to machine memory at a byte address, as a processor makes them: one atomic access when
+ * aligned, byte by byte otherwise (so that another vCPU can see a torn value, as across cache lines on hardware).
+ */
+import type { SharedMemory } from "../memory/shared-memory.ts";
+
+/** Performs accesses; the value read is in `low` and `high` afterwards. */
+export class PhysicalAccess {
+  low = 0;
+  high = 0;
+  readonly #memory: SharedMemory;
+
+  constructor(memory: SharedMemory) {
+    this.#memory = memory;
+  }
+
+  /** Reads `size` bytes. */
+  read(address: number, size: number): void {
+    this.high = 0;
+    if ((address & (size - 1)) !== 0) this.readBytes(address, size, address + size, 0);
+    else if (size === 8) {
+      this.low = this.#memory.loadEntry(address >>> 2);
+      this.high = this.#memory.high;
+    } else if (size === 4) this.low = this.#memory.loadWord(address >>> 2);
+    else if (size === 2) this.low = this.#memory.loadHalf(address);
+    else this.low = this.#memory.loadByte(address);
+  }
+
+  /** Writes `size` bytes. */
+  write(address: number, size: number, low: number, high: number): void {
+    if ((address & (size - 1)) !== 0) this.writeBytes(address, size, address + size, 0, low, high);
+    else if (size === 8) this.#memory.storeEntry(address >>> 2, low, high);
+    else if (size === 4) this.#memory.storeWord(address >>> 2, low);
+    else if (size === 2) this.#memory.storeHalf(address, low);
+    else this.#memory.storeByte(address, low);
+  }
+
+  /** Compare-exchanges `size` bytes, aligned; what was there is in `low` and `high`. Returns whether it stored. */
+  exchange(
+    address: number,
+    size: number,
+    expectedLow: number,
+    expectedHigh: number,
+    low: number,
+    high: number,
+  ): boolean {
+    this.high = 0;
+    if (size === 8) {
+      const stored = this.#memory.compareExchangeEntry(address >>> 2, expectedLow, expectedHigh, low, high);
+      this.low = this.#memory.low;
+      this.high = this.#memory.high;
+      return stored;
+    }
+    if (size === 4) {
+      this.low = this.#memory.compareExchangeWord(address >>> 2, expectedLow, low);
+      return this.low === expectedLow;
+    }
+    if (size === 2) {
+      this.low = this.#memory.compareExchangeHalf(address, expectedLow, low);
+      return this.low === (expectedLow & 0xffff);
+    }
+    this.low = this.#memory.compareExchangeByte(address, expectedLow, low);
+    return this.low === (expectedLow & 0xff);
+  }
+
+  /** Reads bytes from `first`, and from `second` on once `split` is reached: an access that crosses pages. */
+  readBytes(first: number, size: number, split: number, second: number): void {
+    this.low = 0;
+    this.high = 0;
+    for (let index = 0; index < size; index++) {
+      const at = first + index < split ? first + index : second + (first + index - split);
+      const byte = this.#memory.loadByte(at);
+      if (index < 4) this.low |= byte << (index * 8);
+      else this.high |= byte << ((index - 4) * 8);
+    }
+  }
+
+  /** Writes bytes, as `readBytes` reads them. */
+  writeBytes(first: number, size: number, split: number, second: number, low: number, high: number): void {
+    for (let index = 0; index < size; index++) {
+      const at = first + index < split ? first + index : second + (first + index - split);
+      this.#memory.storeByte(at, index < 4 ? low >>> (index * 8) : high >>> ((index - 4) * 8));
+    }
+  }
+}

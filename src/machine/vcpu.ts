@@ -1,0 +1,333 @@
+/**
+ * A virtual CPU: executes guest operations against the hardware pagetables (the shadows) through its TLB.
+ *
+ * Each memory operation polls the mailbox, asks the TLB, on a miss walks the tables, and either performs its access or
+ * exits to the hypervisor with a page fault (design 4). The operation in flight stands in public fields, where the
+ * hypervisor's emulator finds it.
+ */
+import { Counter } from "../memory/counters.ts";
+import type { Layout } from "../memory/layout.ts";
+import type { Clock } from "../memory/clock.ts";
+import type { SharedMemory } from "../memory/shared-memory.ts";
+import type { Cell, VcpuId } from "../memory/units.ts";
+import { Doing, Doorbell, VcpuCell, VcpuState, vcpuArea } from "../memory/vcpu-area.ts";
+import { ring, Waiter } from "../memory/wait.ts";
+import { Cr4 } from "./control-registers.ts";
+import { CounterSet } from "./counter-set.ts";
+import { Operation, Status } from "./exits.ts";
+import type { Exits, InterruptHandler } from "./exits.ts";
+import { FlushMailbox } from "./flush.ts";
+import { PhysicalAccess } from "./physical-access.ts";
+import { MemoryAccess } from "./memory-access.ts";
+import { SavedOperation } from "./saved-operation.ts";
+import { StructureCache } from "./structure-cache.ts";
+import { Tlb } from "./tlb.ts";
+
+const USER = 4;
+const IMPLICIT_SUPERVISOR = 1 << 18;
+
+/** A finding of a check that runs inside the model. */
+export interface Finding {
+  readonly check: string;
+  readonly vcpu: number;
+  readonly message: string;
+}
+
+/** One vCPU, as its own thread sees it. */
+export class Vcpu {
+  readonly id: VcpuId;
+  readonly memory: SharedMemory;
+  readonly layout: Layout;
+  readonly area: Cell;
+  readonly clock: Clock;
+  readonly counters: CounterSet;
+  readonly tlb: Tlb;
+  readonly structureCache: StructureCache;
+  readonly mailbox: FlushMailbox;
+  readonly waiter: Waiter;
+  readonly physical: PhysicalAccess;
+  readonly findings: Finding[] = [];
+  /** Set by the hypervisor that owns this vCPU. */
+  exits: Exits | null = null;
+  /** Set by the guest kernel that runs on it; null masks interrupts. */
+  interruptHandler: InterruptHandler | null = null;
+
+  /** The memory operation in flight: an `Operation`, its size in bytes, linear address and operands. */
+  operation = 0;
+  size = 0;
+  addressLow = 0;
+  addressHigh = 0;
+  valueLow = 0;
+  valueHigh = 0;
+  expectedLow = 0;
+  expectedHigh = 0;
+  /** The value read, by load, fetch and compare-exchange. */
+  resultLow = 0;
+  resultHigh = 0;
+  /** Whether the compare-exchange stored. */
+  exchanged = false;
+  /** Frame that the operation's first byte was found in; -1 when a device answered. */
+  frame = -1;
+  /** Gfn of the device page that answered the last MMIO access. */
+  deviceFrame = -1;
+  /** Linear address of the last fault and the error code that the guest sees. */
+  faultLow = 0;
+  faultHigh = 0;
+  faultErrorCode = 0;
+
+  /** Privilege of accesses: bits user 4 and implicit supervisor 1<<18, as in an access word. */
+  accessBits = 0;
+  /** Current privilege level. */
+  cpl = 0;
+  /** EFLAGS.AC. */
+  alignmentCheck = false;
+
+  /** Page rights that forbid a data access or a fetch now: `user` under SMAP and SMEP, else 0. */
+  forbidData = 0;
+  forbidFetch = 0;
+
+  readonly #access: MemoryAccess;
+  readonly #parkCell: number;
+  #operations = 0;
+
+  constructor(memory: SharedMemory, layout: Layout, id: VcpuId, clock: Clock) {
+    this.id = id;
+    this.memory = memory;
+    this.layout = layout;
+    this.clock = clock;
+    this.area = vcpuArea(layout, id);
+    this.counters = new CounterSet(memory, layout, id);
+    this.tlb = new Tlb(memory, layout, id);
+    this.structureCache = new StructureCache(memory, layout, id);
+    this.waiter = new Waiter(memory, this.area);
+    this.mailbox = new FlushMailbox(memory, layout, id, this, this.waiter, this.counters);
+    this.physical = new PhysicalAccess(memory);
+    this.#access = new MemoryAccess(this);
+    this.#parkCell = layout.regions.control.offset + PARK_CELL;
+  }
+
+  /** Privilege of the accesses that follow. A supervisor access at CPL 3 is an implicit one (descriptor tables, say). */
+  setPrivilege(cpl: number, alignmentCheck: boolean, supervisorAccess: boolean): void {
+    this.cpl = cpl;
+    this.alignmentCheck = alignmentCheck;
+    if (cpl < 3) this.accessBits = 0;
+    else this.accessBits = supervisorAccess ? IMPLICIT_SUPERVISOR : USER;
+    this.refreshRights();
+  }
+
+  /** Recomputes what SMEP and SMAP forbid; called when CR4 or the privilege changes. */
+  refreshRights(): void {
+    const cr4 = this.register(VcpuCell.cr4);
+    const supervisor = (this.accessBits & USER) === 0;
+    const implicit = (this.accessBits & IMPLICIT_SUPERVISOR) !== 0;
+    const smap = (cr4 & Cr4.smap) !== 0 && (implicit || !this.alignmentCheck);
+    this.forbidData = supervisor && smap ? USER : 0;
+    this.forbidFetch = supervisor && (cr4 & Cr4.smep) !== 0 ? USER : 0;
+  }
+
+  /** A control register of this vCPU, by `VcpuCell`. */
+  register(offset: number): number {
+    return this.memory.loadPrivate(this.area + offset);
+  }
+
+  /** Sets a control register of this vCPU. */
+  setRegister(offset: number, value: number): void {
+    this.memory.storeWord(this.area + offset, value);
+  }
+
+  /** Loads 1, 2, 4 or 8 bytes. Returns a `Status`. */
+  load(low: number, high: number, size: number): number {
+    return this.#access.run(Operation.load, low, high, size);
+  }
+
+  /** Fetches an instruction's bytes. Returns a `Status`. */
+  fetch(low: number, high: number, size: number): number {
+    return this.#access.run(Operation.fetch, low, high, size);
+  }
+
+  /** Stores 1, 2, 4 or 8 bytes. Returns a `Status`. */
+  store(low: number, high: number, size: number, valueLow: number, valueHigh: number): number {
+    this.valueLow = valueLow;
+    this.valueHigh = valueHigh;
+    return this.#access.run(Operation.store, low, high, size);
+  }
+
+  /** Compare-exchanges with the operands set in `expectedLow/High` and `valueLow/High`. Returns a `Status`. */
+  compareExchange(low: number, high: number, size: number): number {
+    return this.#access.run(Operation.compareExchange, low, high, size);
+  }
+
+  /** MOV to CR0. */
+  writeCr0(value: number): number {
+    if (!this.#begin(Doing.writeCr)) return Status.stopped;
+    return this.#end(this.hypervisor().writeCr0(value));
+  }
+
+  /** MOV to CR3. */
+  writeCr3(low: number, high: number): number {
+    if (!this.#begin(Doing.writeCr)) return Status.stopped;
+    return this.#end(this.hypervisor().writeCr3(low, high));
+  }
+
+  /** MOV to CR4. */
+  writeCr4(value: number): number {
+    if (!this.#begin(Doing.writeCr)) return Status.stopped;
+    return this.#end(this.hypervisor().writeCr4(value));
+  }
+
+  /** WRMSR of EFER. */
+  writeEfer(value: number): number {
+    if (!this.#begin(Doing.writeCr)) return Status.stopped;
+    return this.#end(this.hypervisor().writeEfer(value));
+  }
+
+  /** INVLPG. */
+  invlpg(low: number, high: number): number {
+    if (!this.#begin(Doing.invlpg)) return Status.stopped;
+    if (this.hypervisor().invlpg(low, high)) {
+      this.tlb.drop(low, high);
+      this.structureCache.flush();
+    }
+    return this.#end(Status.done);
+  }
+
+  /** A hypercall. */
+  hypercall(operation: number, first: number, second: number): number {
+    if (!this.#begin(Doing.hypercall)) return Status.stopped;
+    this.counters.add(Counter.hypercalls);
+    return this.#end(this.hypervisor().hypercall(operation, first, second));
+  }
+
+  /** HLT: sleeps until another vCPU sends an interrupt or the machine stops. */
+  halt(): number {
+    if (!this.poll()) return Status.stopped;
+    this.counters.add(Counter.halts);
+    this.noteDoing(Doing.halted);
+    this.mailbox.setState(VcpuState.halted);
+    const doorbell = this.area + VcpuCell.doorbell;
+    while ((this.memory.loadWord(doorbell) & ~Doorbell.flush) === 0) {
+      this.mailbox.serve();
+      this.waiter.waitWhile(doorbell, 0);
+    }
+    this.mailbox.setState(VcpuState.running);
+    this.noteDoing(Doing.guest);
+    return this.poll() ? Status.done : Status.stopped;
+  }
+
+  /** Sends an interrupt to another vCPU; vector 0 to 30. */
+  sendInterrupt(target: Cell, vector: number): void {
+    this.memory.orWord(target + VcpuCell.interrupts, 1 << vector);
+    ring(this.memory, target, Doorbell.interrupt);
+  }
+
+  /**
+   * What happens between two guest operations: flushes are served, interrupts taken, a request to park obeyed. False
+   * when the machine stops.
+   */
+  poll(): boolean {
+    const bits = this.memory.loadWord(this.area + VcpuCell.doorbell);
+    return bits === 0 || this.#service(bits);
+  }
+
+  /** For locks: serves a flush while waiting. */
+  serveMailbox(): void {
+    this.mailbox.serve();
+  }
+
+  /** For locks: which lock is waited for, for the watchdog. */
+  noteWaiting(lock: number): void {
+    this.memory.storePrivate(this.area + VcpuCell.waitsForLock, lock);
+  }
+
+  /** Records something wrong that a check inside the model saw. */
+  reportViolation(check: string, message: string): void {
+    if (this.findings.length < FINDINGS_MAX) this.findings.push({ check, vcpu: this.id, message });
+  }
+
+  /** Guest operations begun by this vCPU. */
+  get operations(): number {
+    return this.#operations;
+  }
+
+  /** The vCPU begins to run: its TLB is empty and from now on it must acknowledge flushes. */
+  start(): void {
+    this.mailbox.setState(VcpuState.running);
+    this.refreshRights();
+  }
+
+  /** The vCPU has ended and acknowledges flushes by being off. */
+  stop(): void {
+    this.mailbox.setState(VcpuState.ended);
+  }
+
+  #begin(doing: number): boolean {
+    if (!this.poll()) return false;
+    this.countOperation();
+    this.counters.add(Counter.exits);
+    this.noteDoing(doing);
+    return true;
+  }
+
+  #end(status: number): number {
+    this.noteDoing(Doing.guest);
+    return status;
+  }
+
+  /** One more operation begins: the watchdog sees that the vCPU moves. */
+  countOperation(): void {
+    this.#operations = (this.#operations + 1) | 0;
+    this.memory.storePrivate(this.area + VcpuCell.heartbeat, this.#operations);
+  }
+
+  /** What the vCPU is at, a `Doing`, for the watchdog. */
+  noteDoing(what: number): void {
+    this.memory.storePrivate(this.area + VcpuCell.doing, what);
+  }
+
+  /** The hypervisor that this vCPU exits to. Throws when it has none. */
+  hypervisor(): Exits {
+    const exits = this.exits;
+    if (exits === null) throw new Error(`vCPU ${String(this.id)} runs without a hypervisor`);
+    return exits;
+  }
+
+  #service(bits: number): boolean {
+    if ((bits & Doorbell.flush) !== 0) this.mailbox.serve();
+    if ((bits & Doorbell.stop) !== 0) return false;
+    if ((bits & Doorbell.park) !== 0) this.#park();
+    if ((bits & Doorbell.interrupt) !== 0) this.#takeInterrupts();
+    return true;
+  }
+
+  #takeInterrupts(): void {
+    const handler = this.interruptHandler;
+    if (handler === null) return;
+    this.memory.andWord(this.area + VcpuCell.doorbell, ~Doorbell.interrupt);
+    const vectors = this.memory.exchangeWord(this.area + VcpuCell.interrupts, 0);
+    if (vectors === 0) return;
+    this.counters.add(Counter.interrupts);
+    // Masked while it runs; the operation in flight is saved as an interrupt gate would save it.
+    this.interruptHandler = null;
+    const saved = new SavedOperation(this);
+    handler.interrupt(vectors);
+    saved.restore(this);
+    this.interruptHandler = handler;
+  }
+
+  #park(): void {
+    this.noteDoing(Doing.parked);
+    this.memory.andWord(this.area + VcpuCell.doorbell, ~Doorbell.park);
+    this.mailbox.setState(VcpuState.parked);
+    while (this.memory.loadWord(this.#parkCell) === 1) {
+      this.mailbox.serve();
+      this.waiter.waitWhile(this.#parkCell, 1);
+    }
+    this.mailbox.setState(VcpuState.running);
+    this.noteDoing(Doing.guest);
+  }
+}
+
+/** Offset in the control region of the word that is 1 while vCPUs shall stay parked; a wait pair. */
+export const PARK_CELL = 4;
+
+const FINDINGS_MAX = 100;

@@ -1,0 +1,72 @@
+/** The cells of the domain's own state. */
+
+/**
+ * Offsets in the domain region. Guard: the paging lock, except the cells said to be atomic and the heap's, which the
+ * heap lock guards.
+ */
+export const DomainCell = {
+  /** Atomic: why the domain crashed, a `CrashReason`; 0 while it runs. A crash is asynchronous (spec 20.66). */
+  crashed: 0,
+  /** Atomic: 1 once teardown has begun. */
+  dying: 1,
+  /** Atomic: the TLB clock (spec 14.8). */
+  tlbClock: 2,
+  /** Atomic: frame on whose account the domain crashed, for the message. */
+  crashFrame: 3,
+  /** First page of the shadow pool's free list. */
+  poolHead: 8,
+  poolTail: 9,
+  poolFree: 10,
+  /** Pages of the pool, without those lent to the p2m. */
+  poolTotal: 11,
+  /** First, most recently loaded, root of the pinned list. */
+  pinnedHead: 12,
+  pinnedTail: 13,
+  /** 1 while the hash is being scanned: lookups must not reorder chains. */
+  hashWalking: 14,
+  /** 1 once an MMIO magic entry was written (spec 12.3). */
+  hasFastMmioEntries: 15,
+  /** 1 while level 3 shadows are pinned for old 64-bit Linux (spec 3.5). */
+  linuxL3Toplevel: 16,
+  /** Frame of the identity pagetable of vCPUs with paging off. */
+  unpagedTable: 17,
+  /** 1 once shadow mode was torn down. */
+  tornDown: 18,
+  /** Number of vCPUs that have been initialised. */
+  vcpusInitialised: 19,
+  /** Heap lock: first frame of the machine's free list. */
+  heapHead: 24,
+  heapTail: 25,
+  heapFree: 26,
+} as const;
+
+/** Why a domain crashed. */
+export const CrashReason = {
+  none: 0,
+  poolExhausted: 1,
+  rootUnshadowed: 2,
+  unfindableWritableMapping: 3,
+  notWritableType: 4,
+  refcountOverflow: 5,
+  noMemoryForRoot: 6,
+} as const;
+
+/** What a crash reason means, in words. */
+export function crashText(reason: number): string {
+  switch (reason) {
+    case CrashReason.poolExhausted:
+      return "the shadow pool is exhausted although every shadow was given up";
+    case CrashReason.rootUnshadowed:
+      return "a page had to be unshadowed that is the root some vCPU runs on";
+    case CrashReason.unfindableWritableMapping:
+      return "a writable mapping of a pagetable page could not be found";
+    case CrashReason.notWritableType:
+      return "a pagetable lies in a page that is not ordinary memory";
+    case CrashReason.refcountOverflow:
+      return "a reference count overflowed";
+    case CrashReason.noMemoryForRoot:
+      return "the root that CR3 names is not memory";
+    default:
+      return `reason ${String(reason)}`;
+  }
+}

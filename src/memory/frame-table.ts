@@ -1,0 +1,190 @@
+/**
+ * Frame records: what Xen keeps in `page_info`, as a struct of arrays (spec 1.1, 1.2). A machine frame is free in the
+ * heap, a page of guest memory, or a page of the shadow pool; which fields mean something follows from that.
+ *
+ * Every field is guarded by the paging lock. Xen overlays shadow fields with those of guest pages to save space;
+ * here each has an array of its own, so that a use of the wrong one is seen instead of misread.
+ */
+import type { Layout } from "./layout.ts";
+import type { SharedMemory } from "./shared-memory.ts";
+import { mfn } from "./units.ts";
+import type { Mfn } from "./units.ts";
+
+/** Number of fields, so of words, in a frame record. */
+export const FRAME_FIELDS = 15;
+
+/** What a frame is used for. */
+export const FrameUse = { heap: 0, guest: 1, pool: 2 } as const;
+
+/** Flag of `shadowFlags`: the page has at least one shadow (Xen's PGC_shadowed_pt). Bits below are `1 << type`. */
+export const SHADOWED = 1 << 30;
+
+/** Typed references to a guest page can be for writing, or the page is the identity pagetable (spec 1.6). */
+export const PageType = { none: 0, writable: 1, identityPagetable: 2 } as const;
+
+/** Value that fills a guest frame when it is freed: never present as an entry, easy to see as data. */
+export const POISON = 0xdeadf0f0 | 0;
+
+/** The records of all frames. Callers hold the paging lock. */
+export class FrameTable {
+  readonly frames: number;
+  readonly #memory: SharedMemory;
+  readonly #use: number;
+  readonly #type: number;
+  readonly #count: number;
+  readonly #typecount: number;
+  readonly #pageType: number;
+  readonly #shadowFlags: number;
+  readonly #back: number;
+  readonly #up: number;
+  readonly #next: number;
+  readonly #previous: number;
+  readonly #hashNext: number;
+  readonly #state: number;
+  readonly #timestamp: number;
+  readonly #generation: number;
+  readonly #sibling: number;
+
+  constructor(memory: SharedMemory, layout: Layout) {
+    const { offset } = layout.regions.records;
+    const { frames } = layout.sizes;
+    const field = (index: number): number => offset + index * frames;
+    this.frames = frames;
+    this.#memory = memory;
+    this.#use = field(0);
+    this.#type = field(1);
+    this.#count = field(2);
+    this.#typecount = field(3);
+    this.#pageType = field(4);
+    this.#shadowFlags = field(5);
+    this.#back = field(6);
+    this.#up = field(7);
+    this.#next = field(8);
+    this.#previous = field(9);
+    this.#hashNext = field(10);
+    this.#state = field(11);
+    this.#timestamp = field(12);
+    this.#generation = field(13);
+    this.#sibling = field(14);
+  }
+
+  /** What the frame is used for, a `FrameUse`. */
+  use(frame: Mfn): number {
+    return this.#memory.loadGuarded(this.#use + frame);
+  }
+  setUse(frame: Mfn, value: number): void {
+    this.#memory.storeGuarded(this.#use + frame, value);
+  }
+
+  /** Pool page: its shadow type (spec 1.4), 0 when free. */
+  type(frame: Mfn): number {
+    return this.#memory.loadGuarded(this.#type + frame);
+  }
+  setType(frame: Mfn, value: number): void {
+    this.#memory.storeGuarded(this.#type + frame, value);
+  }
+
+  /** Guest page: general references. Shadow (head page): its reference count. */
+  count(frame: Mfn): number {
+    return this.#memory.loadGuarded(this.#count + frame);
+  }
+  setCount(frame: Mfn, value: number): void {
+    this.#memory.storeGuarded(this.#count + frame, value);
+  }
+
+  /** Guest page: number of present, writable shadow leaves that map it, plus declared external writers. */
+  typecount(frame: Mfn): number {
+    return this.#memory.loadGuarded(this.#typecount + frame);
+  }
+  setTypecount(frame: Mfn, value: number): void {
+    this.#memory.storeGuarded(this.#typecount + frame, value);
+  }
+
+  /** Guest page: its recorded `PageType`. */
+  pageType(frame: Mfn): number {
+    return this.#memory.loadGuarded(this.#pageType + frame);
+  }
+  setPageType(frame: Mfn, value: number): void {
+    this.#memory.storeGuarded(this.#pageType + frame, value);
+  }
+
+  /** Guest page: bit `1 << type` for each shadow it has, and `SHADOWED` when it has any. */
+  shadowFlags(frame: Mfn): number {
+    return this.#memory.loadGuarded(this.#shadowFlags + frame);
+  }
+  setShadowFlags(frame: Mfn, value: number): void {
+    this.#memory.storeGuarded(this.#shadowFlags + frame, value);
+  }
+
+  /** Guest page: its gfn (the m2p). Shadow: mfn of the guest page it shadows, or gfn for fl1 types. */
+  back(frame: Mfn): number {
+    return this.#memory.loadGuarded(this.#back + frame);
+  }
+  setBack(frame: Mfn, value: number): void {
+    this.#memory.storeGuarded(this.#back + frame, value);
+  }
+
+  /** Shadow: cell of one parent entry that points here, 0 when none is known. */
+  up(frame: Mfn): number {
+    return this.#memory.loadGuarded(this.#up + frame);
+  }
+  setUp(frame: Mfn, value: number): void {
+    this.#memory.storeGuarded(this.#up + frame, value);
+  }
+
+  /** Next frame of a free list or of the pinned list. 0 ends a list. */
+  next(frame: Mfn): Mfn {
+    return mfn(this.#memory.loadGuarded(this.#next + frame));
+  }
+  setNext(frame: Mfn, value: number): void {
+    this.#memory.storeGuarded(this.#next + frame, value);
+  }
+
+  /** Previous shadow of the pinned list, 0 at its head. */
+  previous(frame: Mfn): Mfn {
+    return mfn(this.#memory.loadGuarded(this.#previous + frame));
+  }
+  setPrevious(frame: Mfn, value: number): void {
+    this.#memory.storeGuarded(this.#previous + frame, value);
+  }
+
+  /** Shadow: next in its hash chain, 0 at the end. */
+  hashNext(frame: Mfn): Mfn {
+    return mfn(this.#memory.loadGuarded(this.#hashNext + frame));
+  }
+  setHashNext(frame: Mfn, value: number): void {
+    this.#memory.storeGuarded(this.#hashNext + frame, value);
+  }
+
+  /** Next page of a shadow of several pages, 0 after the last. */
+  sibling(frame: Mfn): Mfn {
+    return mfn(this.#memory.loadGuarded(this.#sibling + frame));
+  }
+  setSibling(frame: Mfn, value: number): void {
+    this.#memory.storeGuarded(this.#sibling + frame, value);
+  }
+
+  /** Pool page: bit 0 pinned, bit 1 head page of its shadow. */
+  state(frame: Mfn): number {
+    return this.#memory.loadGuarded(this.#state + frame);
+  }
+  setState(frame: Mfn, value: number): void {
+    this.#memory.storeGuarded(this.#state + frame, value);
+  }
+
+  /** Pool page: TLB clock when it was freed; stale translations through it need a flush before reuse. */
+  timestamp(frame: Mfn): number {
+    return this.#memory.loadGuarded(this.#timestamp + frame);
+  }
+  setTimestamp(frame: Mfn, value: number): void {
+    this.#memory.storeGuarded(this.#timestamp + frame, value);
+  }
+
+  /** How often the frame has been freed. A saved frame number is stale when this has changed. */
+  generation(frame: Mfn): number {
+    return this.#memory.loadGuarded(this.#generation + frame);
+  }
+  setGeneration(frame: Mfn, value: number): void {
+    this.#memory.storeGuarded(this.#generation + frame, value);
+  }
+}

@@ -1,0 +1,96 @@
+/**
+ * The control cells of a vCPU: what other threads read or write of it. A cell on which somebody may sleep is a pair,
+ * the value and behind it the number of sleepers (wait.ts).
+ */
+import { VCPU_WORDS } from "./layout.ts";
+import type { Layout } from "./layout.ts";
+import { cell } from "./units.ts";
+import type { Cell, VcpuId } from "./units.ts";
+
+/**
+ * Offsets of a vCPU's control cells. Guard: atomic, except `roots`, `lastWritableShadow` and the monitor table,
+ * which the paging lock guards, and `heartbeat`, `doing`, `lastEmulatedFrame` and the registers, which their vCPU alone
+ * writes.
+ */
+export const VcpuCell = {
+  /** Bits of `Doorbell`: what is asked of this vCPU. Polled before each guest operation. */
+  doorbell: 0,
+  /** Number of the last flush asked for; a wait pair. */
+  flushRequested: 2,
+  /** Number of the last flush served; a wait pair: requesters sleep here. */
+  flushAcknowledged: 4,
+  /** A `VcpuState`; a wait pair. */
+  state: 6,
+  /** TLB clock at this vCPU's last complete flush (spec 14.8). */
+  tlbStamp: 8,
+  /** Guest operations begun, modulo 2^32. The watchdog looks whether it moves. */
+  heartbeat: 9,
+  /** The cell on which this vCPU sleeps, 0 when it does not. */
+  sleepsOn: 10,
+  /** A `Doing`: what the vCPU was last seen at. */
+  doing: 11,
+  /** 1 + index of the lock that this vCPU waits for, 0 for none. */
+  waitsForLock: 12,
+  /** Interrupts from other vCPUs, pending: one bit a vector. */
+  interrupts: 13,
+  /** Guest control registers, as the guest sees them. */
+  cr0: 16,
+  cr2Low: 17,
+  cr2High: 18,
+  cr3Low: 19,
+  cr3High: 20,
+  cr4: 21,
+  efer: 22,
+  /** Levels of the guest's pagetables as the hypervisor runs them: 2, 3 or 4. */
+  guestLevels: 23,
+  /** 1 while the guest has paging on. */
+  pagingOn: 24,
+  /** Machine frame of the guest's root table, 0 when none. */
+  guestTable: 25,
+  /** The address of the last page fault or access, for the watchdog. */
+  addressLow: 26,
+  addressHigh: 27,
+  /** Frame of the last emulated write for early unshadow (spec 4.11), 0 when reset. */
+  lastEmulatedFrame: 28,
+  /** Shadow in which a writable mapping was last found (spec 6.2), 0 when none. */
+  lastWritableShadow: 29,
+  /** Hardware root: frame of the level 4 shadow, for 4-level shadows. */
+  hardwareRoot: 30,
+  /** Levels of the shadows that hardware walks: 3 or 4; 0 before a root was installed. */
+  shadowLevels: 31,
+  /** Hardware PDPTEs: four 64-bit entries. */
+  pdptes: 32,
+  /** Snapshot of the guest's four level 3 entries, PAE (spec 9.2). */
+  guestPdptes: 40,
+  /** Shadow roots this vCPU holds references to: four frames, 0 for none. */
+  roots: 48,
+  /** The hypervisor's own table for this vCPU, and the levels it was made for (spec 1.6). */
+  monitorTable: 52,
+  monitorLevels: 53,
+} as const;
+
+/** Bits of the doorbell. */
+export const Doorbell = { flush: 1, park: 2, stop: 4, interrupt: 8 } as const;
+
+/** Whether a vCPU's TLB can be in use. Only a running vCPU must acknowledge flushes. */
+export const VcpuState = { off: 0, running: 1, halted: 2, parked: 3, ended: 4 } as const;
+
+/** What a vCPU was last seen at, for the watchdog's report. */
+export const Doing = {
+  guest: 0,
+  pageFault: 1,
+  writeCr: 2,
+  invlpg: 3,
+  hypercall: 4,
+  flushWait: 5,
+  lockWait: 6,
+  parked: 7,
+  halted: 8,
+  gate: 9,
+  scenarioWait: 10,
+} as const;
+
+/** First control cell of a vCPU. */
+export function vcpuArea(layout: Layout, vcpu: VcpuId): Cell {
+  return cell(layout.regions.vcpus.offset + vcpu * VCPU_WORDS);
+}
