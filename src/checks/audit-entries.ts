@@ -1,0 +1,158 @@
+/** Invariants of shadow entries against the guest's tables and the p2m (spec 15.2 to 15.5; I1, I2, I11). */
+import { NO_MFN } from "../memory/units.ts";
+import { VcpuCell } from "../memory/vcpu-area.ts";
+import { frameOfEntry } from "../machine/entry.ts";
+import { Efer } from "../machine/control-registers.ts";
+import { entryText } from "../hypervisor/describe-walk.ts";
+import { isNotPresentMagic, mmioMagicGfn } from "../hypervisor/shadow/shadow-entry.ts";
+import {
+  ShadowType,
+  childTypeOf,
+  fakeLeafTypeOf,
+  isFakeLeafType,
+  isLeafType,
+  shadowTypeName,
+  superpagePages,
+} from "../hypervisor/shadow/shadow-type.ts";
+import type { Invariant } from "./invariant.ts";
+import { hex } from "./machine-view.ts";
+import type { MachineView, ShadowEntry } from "./machine-view.ts";
+
+const PRESENT = 1;
+const WRITABLE = 2;
+const USER = 4;
+const ACCESSED = 32;
+const DIRTY = 64;
+const PAGE_SIZE = 128;
+
+function place(entry: ShadowEntry): string {
+  const { shadow } = entry;
+  return `${shadowTypeName(shadow.type)} shadow ${hex(shadow.head)} of ${hex(shadow.back)} entry ${String(entry.index)}`;
+}
+
+/** Why a shadow entry grants what its guest entry does not; undefined when it does not. */
+function excess(
+  entry: ShadowEntry,
+  guestLow: number,
+  guestHigh: number,
+  everybodyHasNx: boolean,
+): string | undefined {
+  const { low, high, shadow } = entry;
+  if ((guestLow & PRESENT) === 0) return "is present, the guest's is not";
+  if ((guestLow & ACCESSED) === 0) return "is present, the guest's has A clear";
+  if (((low ^ guestLow) & USER) !== 0) return "differs in U/S";
+  if ((low & WRITABLE) !== 0 && (guestLow & WRITABLE) === 0) return "is writable, the guest's is not";
+  const isLeaf = shadow.level === 1 || (shadow.level === 2 && (guestLow & PAGE_SIZE) !== 0);
+  if (
+    isLeaf &&
+    (low & WRITABLE) !== 0 &&
+    (guestLow & DIRTY) === 0 &&
+    (shadow.level === 1 || shadow.format !== 2)
+  )
+    return "is writable, the guest's has D clear";
+  if (shadow.format !== 2 && everybodyHasNx && high < 0 !== guestHigh < 0) return "differs in NX";
+  return undefined;
+}
+
+/** In-sync entries grant no more than the guest's own. */
+export const entriesGrantNoMore: Invariant = {
+  name: "entries-grant-no-more",
+  source: "spec 15.2, I2",
+  because: "the guest, or one of its processes, gets rights that its kernel has taken away",
+  *violations(view) {
+    const everybodyHasNx = [...view.vcpuAreas()].every(
+      ({ area }) => (view.memory.loadWord(area + VcpuCell.efer) & Efer.nxe) !== 0,
+    );
+    for (const shadow of view.shadows) {
+      if (isFakeLeafType(shadow.type)) continue;
+      for (const entry of view.entriesOf(shadow)) {
+        if (!entry.isPresent || entry.isMagic) continue;
+        const guest = view.guestEntry(entry);
+        const what = excess(entry, guest.low, guest.high, everybodyHasNx);
+        if (what === undefined) continue;
+        const texts = `shadow ${entryText(entry.low, entry.high)}, guest ${entryText(guest.low, guest.high)}`;
+        yield `${place(entry)} ${what}: ${texts}`;
+      }
+    }
+  },
+};
+
+/** Leaves map the frame that the p2m gives for the guest's gfn. */
+export const leavesFollowP2m: Invariant = {
+  name: "leaves-follow-p2m",
+  source: "spec 15.3, 15.4, I2",
+  because: "the guest reads and writes memory that is not, or no longer, its own",
+  *violations(view) {
+    for (const entry of view.leaves()) {
+      const { shadow } = entry;
+      const guest = isFakeLeafType(shadow.type) ? undefined : view.guestEntry(entry);
+      const gfn = guest === undefined ? shadow.back + entry.index : frameOfEntry(guest.low, guest.high);
+      const frame = view.machine.p2m.frameOf(gfn);
+      if (frame !== entry.frame)
+        yield `${place(entry)} maps ${hex(entry.frame)}, the p2m has ${hex(frame)} for gfn ${hex(gfn)}`;
+      if (guest === undefined && (entry.low & (PRESENT | USER | ACCESSED)) !== (PRESENT | USER | ACCESSED))
+        yield `${place(entry)} lacks rights of a superpage: ${entryText(entry.low, entry.high)}`;
+    }
+  },
+};
+
+/** Magic entries tell the truth: about a guest entry that is not present, about a gfn that is no memory. */
+export const magicEntriesAreTrue: Invariant = {
+  name: "magic-entries-are-true",
+  source: "spec 15.3, I11",
+  because: "the lock-free fast path answers from a magic entry alone",
+  *violations(view) {
+    for (const shadow of view.shadows) {
+      if (!isLeafType(shadow.type)) continue;
+      for (const entry of view.entriesOf(shadow)) {
+        if (!entry.isMagic) continue;
+        const isFake = isFakeLeafType(shadow.type);
+        const guest = isFake ? { low: PRESENT, high: 0 } : view.guestEntry(entry);
+        if (isNotPresentMagic(entry.low)) {
+          if ((guest.low & PRESENT) !== 0)
+            yield `${place(entry)} says not present, the guest has ${entryText(guest.low, guest.high)}`;
+          continue;
+        }
+        const gfn = isFake ? shadow.back + entry.index : frameOfEntry(guest.low, guest.high);
+        if ((guest.low & PRESENT) === 0 || mmioMagicGfn(entry.low, entry.high) !== gfn)
+          yield `${place(entry)} is MMIO of another gfn than ${entryText(guest.low, guest.high)}`;
+        else if (view.machine.p2m.frameOf(gfn) !== NO_MFN)
+          yield `${place(entry)} is MMIO, but gfn ${hex(gfn)} is memory`;
+      }
+    }
+  },
+};
+
+/** Upper entries point to the registered shadow of what the guest's entry names. */
+export const upperEntriesFollowGuest: Invariant = {
+  name: "upper-entries-follow-guest",
+  source: "spec 15.5, I1",
+  because: "a walk goes through tables that the guest has replaced",
+  *violations(view) {
+    const byHead = new Map(view.shadows.map((shadow) => [Number(shadow.head), shadow]));
+    for (const entry of view.uppers()) {
+      const child = byHead.get(entry.frame);
+      if (child === undefined) {
+        yield `${place(entry)} points to ${hex(entry.frame)}, which is no shadow`;
+        continue;
+      }
+      const guest = view.guestEntry(entry);
+      const gfn = frameOfEntry(guest.low, guest.high);
+      const { format, type } = entry.shadow;
+      const isLarge = child.type === fakeLeafTypeOf(format) && (guest.low & PAGE_SIZE) !== 0;
+      const back = isLarge ? gfn & -superpagePages(format) : view.machine.p2m.frameOf(gfn);
+      const isRightType = isLarge || child.type === childTypeOf(type);
+      if (!isRightType || child.back !== back)
+        yield `${place(entry)} points to a ${shadowTypeName(child.type)} of ${hex(child.back)}, the guest names gfn ${hex(gfn)}`;
+      if (type === ShadowType.l2_32) yield* oddHalf(view, entry, child.pages[1] ?? 0);
+    }
+  },
+};
+
+/** The odd slot of a 2-on-3 entry points to the child's second page with the same flags. */
+function* oddHalf(view: MachineView, entry: ShadowEntry, second: number): Iterable<string> {
+  const low = view.memory.loadEntry(entry.cell + 2);
+  const frame = frameOfEntry(low, view.memory.high);
+  if (frame !== second || ((low ^ entry.low) & 0xfff) !== 0)
+    yield `${place(entry)}: its odd half is ${entryText(low, view.memory.high)}`;
+}

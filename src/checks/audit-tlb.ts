@@ -1,0 +1,57 @@
+/** Invariants of what vCPUs have cached (I4; V1 and V4 of the mutants' list). */
+import { FrameUse, SHADOWED } from "../memory/frame-table.ts";
+import { vcpuId } from "../memory/units.ts";
+import type { Mfn } from "../memory/units.ts";
+import { VcpuCell, vcpuArea } from "../memory/vcpu-area.ts";
+import { TlbFlag } from "../machine/tlb.ts";
+import { ShadowType, isLeafType } from "../hypervisor/shadow/shadow-type.ts";
+import type { Invariant } from "./invariant.ts";
+import { hex } from "./machine-view.ts";
+import type { MachineView } from "./machine-view.ts";
+
+/** No TLB lets a vCPU write to a pagetable. */
+export const tlbsRespectPagetables: Invariant = {
+  name: "tlbs-respect-pagetables",
+  source: "spec 20.2, I4",
+  because:
+    "a store through the stale translation changes the guest's table, and its shadow never hears of it",
+  *violations(view) {
+    for (const { vcpu, page, frame, flags } of view.tlbLines())
+      if ((flags & TlbFlag.writable) !== 0 && (view.frames.shadowFlags(frame) & SHADOWED) !== 0)
+        yield `vCPU ${String(vcpu)} can write to pagetable ${hex(frame)} through its TLB, page 0x${page}`;
+  },
+};
+
+/** No TLB maps a frame that is not guest memory. */
+export const tlbsMapGuestMemory: Invariant = {
+  name: "tlbs-map-guest-memory",
+  source: "V4, spec 20.19",
+  because: "the guest reads or writes a frame that was taken from it",
+  *violations(view) {
+    for (const { vcpu, page, frame } of view.tlbLines())
+      if (view.frames.use(frame) !== FrameUse.guest)
+        yield `vCPU ${String(vcpu)} maps frame ${hex(frame)}, which is not guest memory, at page 0x${page}`;
+  },
+};
+
+/** A paging-structure cache points to leaf tables only, or to free pages that nobody gets before it is flushed. */
+export const cachedTablesAreTables: Invariant = {
+  name: "cached-tables-are-tables",
+  source: "V4, spec 3.8",
+  because: "hardware walks a page that has become something else",
+  *violations(view) {
+    for (const { vcpu, table } of view.cachedTables()) {
+      const type = view.frames.type(table);
+      if (view.frames.use(table) !== FrameUse.pool || (type !== ShadowType.none && !isLeafType(type)))
+        yield `vCPU ${String(vcpu)} has cached ${hex(table)} as a leaf table, which it no longer is`;
+      else if (type === ShadowType.none && !isFlushOwed(view, vcpu, table))
+        yield `vCPU ${String(vcpu)} has cached leaf table ${hex(table)}, which is free, and nobody will flush it`;
+    }
+  },
+};
+
+/** Whether the deferred flush of a freed page still covers a vCPU (spec 14.8). */
+function isFlushOwed(view: MachineView, vcpu: number, page: Mfn): boolean {
+  const stamp = view.memory.loadWord(vcpuArea(view.machine.layout, vcpuId(vcpu)) + VcpuCell.tlbStamp);
+  return ((stamp - view.frames.timestamp(page)) | 0) <= 0;
+}
