@@ -55,7 +55,8 @@ export class HardwareWalk {
       this.errorCode = -1;
       return false;
     }
-    const cr4 = vcpu.register(VcpuCell.cr4);
+    // The guest's paging may be off while hardware walks tables for it: then there is neither SMEP nor SMAP.
+    const cr4 = vcpu.register(VcpuCell.pagingOn) === 0 ? 0 : vcpu.register(VcpuCell.cr4);
     const mode =
       WalkMode.wp |
       WalkMode.nxe |

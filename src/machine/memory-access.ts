@@ -37,7 +37,7 @@ export class MemoryAccess {
     vcpu.countOperation();
     vcpu.counters.add(Counter.accesses);
     const lastByte = (low & (PAGE_BYTES - 1)) + size - 1;
-    if (lastByte >= PAGE_BYTES) return this.#runAcrossPages(low, high, (low & -PAGE_BYTES) + PAGE_BYTES);
+    if (lastByte >= PAGE_BYTES) return this.#runAcrossPages(low, high, ((low & -PAGE_BYTES) + PAGE_BYTES) | 0);
     for (;;) {
       const frame = this.#translate(low, high);
       if (frame >= 0) {
@@ -51,7 +51,7 @@ export class MemoryAccess {
 
   /** Both pages must translate, one after the other with no poll between, before a byte is touched. */
   #runAcrossPages(low: number, high: number, secondLow: number): number {
-    const secondHigh = secondLow === 0 ? (high + 1) | 0 : high;
+    const secondHigh = this.#vcpu.highOfNextPage(secondLow, high);
     const split = PAGE_BYTES - (low & (PAGE_BYTES - 1));
     for (;;) {
       const first = this.#translate(low, high);
@@ -102,6 +102,7 @@ export class MemoryAccess {
     if (errorCode < 0) return -2 - Status.generalProtection;
     this.#vcpu.faultLow = low;
     this.#vcpu.faultHigh = high;
+    this.#vcpu.noteAddress(low, high);
     this.#vcpu.counters.add(Counter.exits);
     this.#vcpu.counters.add(Counter.demand_faults);
     this.#vcpu.noteDoing(Doing.pageFault);
@@ -157,7 +158,18 @@ export class MemoryAccess {
       );
       return;
     }
-    this.#vcpu.physical.readBytes(first, this.#vcpu.size, split, second);
+    if (this.#vcpu.operation === Operation.compareExchange) {
+      this.#vcpu.exchanged = this.#vcpu.physical.exchangeBytes(
+        first,
+        this.#vcpu.size,
+        split,
+        second,
+        this.#vcpu.expectedLow,
+        this.#vcpu.expectedHigh,
+        this.#vcpu.valueLow,
+        this.#vcpu.valueHigh,
+      );
+    } else this.#vcpu.physical.readBytes(first, this.#vcpu.size, split, second);
     this.#vcpu.resultLow = this.#vcpu.physical.low;
     this.#vcpu.resultHigh = this.#vcpu.physical.high;
   }

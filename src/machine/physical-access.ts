@@ -1,6 +1,7 @@
 /**
  * Accesses of 1, 2, 4 and 8 bytes to machine memory at a byte address, as a processor makes them: one atomic access when
- * aligned, byte by byte otherwise (so that another vCPU can see a torn value, as across cache lines on hardware).
+ * aligned, byte by byte otherwise (so that another vCPU can see a torn value, as across cache lines on hardware). That
+ * goes for compare-exchanges too: there is no bus lock that would hold off the others.
  */
 import type { SharedMemory } from "../memory/shared-memory.ts";
 
@@ -35,7 +36,7 @@ export class PhysicalAccess {
     else this.#memory.storeByte(address, low);
   }
 
-  /** Compare-exchanges `size` bytes, aligned; what was there is in `low` and `high`. Returns whether it stored. */
+  /** Compare-exchanges `size` bytes; what was there is in `low` and `high`. Returns whether it stored. */
   exchange(
     address: number,
     size: number,
@@ -45,6 +46,10 @@ export class PhysicalAccess {
     high: number,
   ): boolean {
     this.high = 0;
+    if ((address & (size - 1)) !== 0) {
+      const end = address + size;
+      return this.exchangeBytes(address, size, end, 0, expectedLow, expectedHigh, low, high);
+    }
     if (size === 8) {
       const stored = this.#memory.compareExchangeEntry(address >>> 2, expectedLow, expectedHigh, low, high);
       this.low = this.#memory.low;
@@ -81,5 +86,23 @@ export class PhysicalAccess {
       const at = first + index < split ? first + index : second + (first + index - split);
       this.#memory.storeByte(at, index < 4 ? low >>> (index * 8) : high >>> ((index - 4) * 8));
     }
+  }
+
+  /** Compare-exchanges bytes, as `readBytes` and `writeBytes` find them. Returns whether it stored. */
+  exchangeBytes(
+    first: number,
+    size: number,
+    split: number,
+    second: number,
+    expectedLow: number,
+    expectedHigh: number,
+    low: number,
+    high: number,
+  ): boolean {
+    this.readBytes(first, size, split, second);
+    const mask = size < 4 ? (1 << (size * 8)) - 1 : -1;
+    if (((this.low ^ expectedLow) & mask) !== 0 || (size === 8 && this.high !== expectedHigh)) return false;
+    this.writeBytes(first, size, split, second, low, high);
+    return true;
   }
 }

@@ -117,12 +117,18 @@ export class Vcpu {
 
   /** Recomputes what SMEP and SMAP forbid; called when CR4 or the privilege changes. */
   refreshRights(): void {
-    const cr4 = this.register(VcpuCell.cr4);
+    // Paging may be off for the guest although hardware walks tables for it: then neither exists.
+    const cr4 = this.register(VcpuCell.pagingOn) === 0 ? 0 : this.register(VcpuCell.cr4);
     const supervisor = (this.accessBits & USER) === 0;
     const implicit = (this.accessBits & IMPLICIT_SUPERVISOR) !== 0;
     const smap = (cr4 & Cr4.smap) !== 0 && (implicit || !this.alignmentCheck);
     this.forbidData = supervisor && smap ? USER : 0;
     this.forbidFetch = supervisor && (cr4 & Cr4.smep) !== 0 ? USER : 0;
+  }
+
+  /** High half of the address of the page at `nextLow` that follows one at `high`: 32-bit addresses end at 4 GiB. */
+  highOfNextPage(nextLow: number, high: number): number {
+    return nextLow === 0 && this.register(VcpuCell.shadowLevels) === 4 ? (high + 1) | 0 : high;
   }
 
   /** A control register of this vCPU, by `VcpuCell`. */
@@ -205,9 +211,18 @@ export class Vcpu {
     this.noteDoing(Doing.halted);
     this.mailbox.setState(VcpuState.halted);
     const doorbell = this.area + VcpuCell.doorbell;
-    while ((this.memory.loadWord(doorbell) & ~Doorbell.flush) === 0) {
-      this.mailbox.serve();
-      this.waiter.waitWhile(doorbell, 0);
+    // Parking is not the guest's business: it sleeps on afterwards.
+    let bits = this.memory.loadWord(doorbell);
+    while ((bits & ~(Doorbell.flush | Doorbell.park)) === 0) {
+      if ((bits & Doorbell.park) !== 0) {
+        this.#park();
+        this.noteDoing(Doing.halted);
+        this.mailbox.setState(VcpuState.halted);
+      } else {
+        this.mailbox.serve();
+        this.waiter.waitWhile(doorbell, 0);
+      }
+      bits = this.memory.loadWord(doorbell);
     }
     this.mailbox.setState(VcpuState.running);
     this.noteDoing(Doing.guest);
@@ -284,6 +299,12 @@ export class Vcpu {
     this.memory.storePrivate(this.area + VcpuCell.doing, what);
   }
 
+  /** The address of a page-fault exit, for the watchdog. */
+  noteAddress(low: number, high: number): void {
+    this.memory.storePrivate(this.area + VcpuCell.addressLow, low);
+    this.memory.storePrivate(this.area + VcpuCell.addressHigh, high);
+  }
+
   /** The hypervisor that this vCPU exits to. Throws when it has none. */
   hypervisor(): Exits {
     const exits = this.exits;
@@ -317,12 +338,15 @@ export class Vcpu {
   #park(): void {
     this.noteDoing(Doing.parked);
     this.memory.andWord(this.area + VcpuCell.doorbell, ~Doorbell.park);
-    this.mailbox.setState(VcpuState.parked);
-    while (this.memory.loadWord(this.#parkCell) === 1) {
-      this.mailbox.serve();
-      this.waiter.waitWhile(this.#parkCell, 1);
-    }
-    this.mailbox.setState(VcpuState.running);
+    // Asked again once it counts as running: whoever asked meanwhile may have taken it for parked still.
+    do {
+      this.mailbox.setState(VcpuState.parked);
+      while (this.memory.loadWord(this.#parkCell) === 1) {
+        this.mailbox.serve();
+        this.waiter.waitWhile(this.#parkCell, 1);
+      }
+      this.mailbox.setState(VcpuState.running);
+    } while (this.memory.loadWord(this.#parkCell) === 1);
     this.noteDoing(Doing.guest);
   }
 }

@@ -34,11 +34,16 @@ export const DomainCell = {
   tornDown: 18,
   /** Number of vCPUs that have been initialised. */
   vcpusInitialised: 19,
+  /** What PS means in the level 2 shadows of 2-level guests, a `PageSizeMeaning`: the CR4.PSE of who came last. */
+  pageSizeMeaning: 20,
   /** Heap lock: first frame of the machine's free list. */
   heapHead: 24,
   heapTail: 25,
   heapFree: 26,
 } as const;
+
+/** Whether 4 MiB pages exist in 2-level tables, as their shadows were made. */
+export const PageSizeMeaning = { undecided: 0, honoured: 1, ignored: 2 } as const;
 
 /** Why a domain crashed. */
 export const CrashReason = {

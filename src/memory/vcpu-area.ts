@@ -47,7 +47,7 @@ export const VcpuCell = {
   pagingOn: 24,
   /** Machine frame of the guest's root table, 0 when none. */
   guestTable: 25,
-  /** The address of the last page fault or access, for the watchdog. */
+  /** The address of the last page-fault exit, for the watchdog. */
   addressLow: 26,
   addressHigh: 27,
   /** Frame of the last emulated write for early unshadow (spec 4.11), 0 when reset. */

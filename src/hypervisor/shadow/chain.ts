@@ -59,17 +59,18 @@ export class ShadowChain {
 
   /** The leaf entry below entry `index` of a level 2 shadow. */
   #leafIn(level2: Mfn, type: number, index: number, format: number, isWrite: boolean): number {
-    const { memory, guest, tables, vcpu } = this.#shadow;
+    const { memory, guest, tables, vcpu, frames } = this.#shadow;
     const cell = tables.cellOf(level2, type, index);
     const low = memory.loadEntry(cell);
     const high = memory.high;
     const isLarge = guest.walker.leafLevel === 2;
-    let leaf: Mfn;
+    const leafType = isLarge ? fakeLeafTypeOf(format) : leafTypeOf(format);
+    let leaf = mfn(0);
     if ((low & PRESENT) !== 0 && !(isWrite && isLarge && (low & WRITABLE) === 0))
       leaf = this.#shadow.frameIn(low, high);
-    else leaf = this.#makeLeaf(cell, type, format, isLarge);
+    // Of another type it was linked by a vCPU with another CR4.PSE: what this one fills in must not go there.
+    if (leaf === 0 || frames.type(leaf) !== leafType) leaf = this.#makeLeaf(cell, type, format, isLarge);
     if (leaf === 0) return 0;
-    const leafType = isLarge ? fakeLeafTypeOf(format) : leafTypeOf(format);
     const leafIndex = (vcpu.faultLow >>> 12) & (format === 2 ? 1023 : 511);
     return tables.cellOf(leaf, leafType, leafIndex);
   }

@@ -11,6 +11,7 @@ import { FaultAnswer, Operation } from "../../machine/exits.ts";
 import type { Shadow } from "./shadow.ts";
 
 const WRITE = 2;
+const IMPLICIT = 1 << 18;
 const PAGE_MASK = PAGE_BYTES - 1;
 
 /** Emulates stores and compare-exchanges. Callers hold the paging lock. */
@@ -55,14 +56,14 @@ export class Emulation {
   #translate(low: number, high: number, crosses: boolean): number {
     const { guest, p2m, counters, vcpu } = this.#shadow;
     counters.add(Counter.guest_walk);
-    if (!guest.walk(low, high, WRITE, vcpu.alignmentCheck)) return this.#inject(low, high);
+    const access = WRITE | (vcpu.accessBits & IMPLICIT);
+    if (!guest.walk(low, high, access, vcpu.alignmentCheck)) return this.#inject(low, high);
     this.#first = p2m.frameOf(guest.walker.frame);
     if (!crosses) return FaultAnswer.emulated;
-    const nextLow = (low & ~PAGE_MASK) + PAGE_BYTES;
-    const nextHigh = (nextLow | 0) === 0 ? (high + 1) | 0 : high;
+    const nextLow = ((low & ~PAGE_MASK) + PAGE_BYTES) | 0;
+    const nextHigh = vcpu.highOfNextPage(nextLow, high);
     counters.add(Counter.guest_walk);
-    if (!guest.walk(nextLow | 0, nextHigh, WRITE, vcpu.alignmentCheck))
-      return this.#inject(nextLow | 0, nextHigh);
+    if (!guest.walk(nextLow, nextHigh, access, vcpu.alignmentCheck)) return this.#inject(nextLow, nextHigh);
     this.#second = p2m.frameOf(guest.walker.frame);
     return FaultAnswer.emulated;
   }
@@ -78,17 +79,18 @@ export class Emulation {
   #execute(offset: number, crosses: boolean): void {
     const { vcpu } = this.#shadow;
     const { physical } = vcpu;
+    const { size, expectedLow, expectedHigh, valueLow, valueHigh } = vcpu;
     const address = this.#first * PAGE_BYTES + offset;
+    const split = (this.#first + 1) * PAGE_BYTES;
+    const second = this.#second * PAGE_BYTES;
     if (vcpu.operation === Operation.compareExchange) {
-      const { expectedLow, expectedHigh, valueLow, valueHigh } = vcpu;
-      vcpu.exchanged = physical.exchange(address, vcpu.size, expectedLow, expectedHigh, valueLow, valueHigh);
+      vcpu.exchanged = crosses
+        ? physical.exchangeBytes(address, size, split, second, expectedLow, expectedHigh, valueLow, valueHigh)
+        : physical.exchange(address, size, expectedLow, expectedHigh, valueLow, valueHigh);
       vcpu.resultLow = physical.low;
       vcpu.resultHigh = physical.high;
-    } else if (crosses) {
-      const split = (this.#first + 1) * PAGE_BYTES;
-      const second = this.#second * PAGE_BYTES;
-      physical.writeBytes(address, vcpu.size, split, second, vcpu.valueLow, vcpu.valueHigh);
-    } else physical.write(address, vcpu.size, vcpu.valueLow, vcpu.valueHigh);
+    } else if (crosses) physical.writeBytes(address, size, split, second, valueLow, valueHigh);
+    else physical.write(address, size, valueLow, valueHigh);
   }
 
   /** Early unshadow first, so the page may lose its shadows before they are validated; also after a failed exchange. */

@@ -86,7 +86,8 @@ export class GuestState {
 
   /** `WalkMode` bits of the guest's registers. Shadow mode knows neither PSE-36 nor 1 GiB pages (spec 1.5). */
   mode(alignmentCheck: boolean): number {
-    const cr4 = this.register(VcpuCell.cr4);
+    // With paging off the guest walks the identity table, and neither SMEP nor SMAP exists.
+    const cr4 = this.hasPaging() ? this.register(VcpuCell.cr4) : 0;
     const wp = (this.register(VcpuCell.cr0) & Cr0.wp) === 0 ? 0 : WalkMode.wp;
     return (
       wp |

@@ -1,6 +1,6 @@
 /** Changes of paging mode, and the life of a vCPU in shadow mode (spec 10.4, 19). */
 import { Counter } from "../../memory/counters.ts";
-import { DomainCell } from "../../memory/domain-area.ts";
+import { DomainCell, PageSizeMeaning } from "../../memory/domain-area.ts";
 import { mfn } from "../../memory/units.ts";
 import { VcpuCell } from "../../memory/vcpu-area.ts";
 import { LockSite } from "../../locks/lock-class.ts";
@@ -32,6 +32,7 @@ export class PagingModes {
     );
     vcpu.setRegister(VcpuCell.pagingOn, levels === 0 ? 0 : 1);
     vcpu.setRegister(VcpuCell.guestLevels, levels === 0 ? 2 : levels);
+    if (levels === 2) this.#followPageSize();
     const table = levels === 0 ? domain.get(DomainCell.unpagedTable) : this.#frameOfCr3();
     const hasRoot = table !== 0;
     if (hasRoot) {
@@ -79,6 +80,19 @@ export class PagingModes {
     if (table !== 0) pages.getReference(mfn(table));
     vcpu.setRegister(VcpuCell.guestTable, table);
     if (old !== 0) pages.putReference(mfn(old));
+  }
+
+  /**
+   * 2-level shadows made while PS meant something else are wrong as a whole, and pinned ones outlive the change. Xen
+   * keeps them. Two vCPUs that differ in CR4.PSE share shadows here as there (spec 10.3).
+   */
+  #followPageSize(): void {
+    const { domain, guest, unshadow } = this.#shadow;
+    const before = domain.get(DomainCell.pageSizeMeaning);
+    const now = guest.hasLargePages() ? PageSizeMeaning.honoured : PageSizeMeaning.ignored;
+    if (before === now) return;
+    domain.set(DomainCell.pageSizeMeaning, now);
+    if (before !== PageSizeMeaning.undecided) unshadow.blowTables();
   }
 
   #frameOfCr3(): number {

@@ -1,7 +1,7 @@
 /** From a guest entry to the shadow entry that may stand for it: the one rule list of the design (spec 4.8). */
 import { MAXPHYADDR } from "../../machine/entry.ts";
 import type { Mfn } from "../../memory/units.ts";
-import { DomainCell } from "../../memory/domain-area.ts";
+import { DomainCell, PageSizeMeaning } from "../../memory/domain-area.ts";
 import { NOT_PRESENT_MAGIC, mmioMagicHigh, mmioMagicLow } from "./shadow-entry.ts";
 import type { Shadow } from "./shadow.ts";
 
@@ -65,9 +65,10 @@ export class Propagation {
     this.#set((child << 12) | flags, (child >>> 20) | this.#noExecute(guestHigh, format));
   }
 
-  /** Whether PS of a level 2 entry is honoured by the guest that this vCPU runs. */
+  /** Whether PS of a level 2 entry is honoured by the guests whose tables have the format. */
   honoursPageSize(guestLow: number, format: number): boolean {
-    return (guestLow & PAGE_SIZE) !== 0 && (format !== 2 || this.#shadow.guest.hasLargePages());
+    if ((guestLow & PAGE_SIZE) === 0) return false;
+    return format !== 2 || this.#shadow.domain.get(DomainCell.pageSizeMeaning) !== PageSizeMeaning.ignored;
   }
 
   /** Rule 10: an entry whose A is clear keeps its frame but not its P bit. */

@@ -46,7 +46,7 @@ export class References {
     if (count === 0) destruction.destroy(shadow);
   }
 
-  /** Whether shadows of this one's type have an upward link right now: one page, and not pinnable. */
+  /** Whether shadows of this one's type have an upward link right now: not pinnable. */
   hasUpPointer(shadow: Mfn): boolean {
     const type = this.#shadow.frames.type(shadow);
     return canHaveUpPointer(type) && !this.isPinnable(type);

@@ -28,7 +28,7 @@ export function shadowTypeName(type: number): string {
 /** Bits of all level 1 and fake level 1 types, whose entries map pages. */
 export const LEAF_TYPES = (1 << 1) | (1 << 2) | (1 << 4) | (1 << 5) | (1 << 7) | (1 << 8);
 const FAKE_LEAF_TYPES = (1 << 2) | (1 << 5) | (1 << 8);
-const SINGLE_PAGE_WITH_PARENTS = (1 << 4) | (1 << 7) | (1 << 9) | (1 << 11);
+const TYPES_WITH_PARENTS = (1 << 1) | (1 << 4) | (1 << 7) | (1 << 9) | (1 << 11);
 
 /** Pages of one shadow: 32-bit guest tables need two or four of 512 8-byte entries. */
 export function pagesOfType(type: number): number {
@@ -46,9 +46,12 @@ export function isFakeLeafType(type: number): boolean {
   return ((FAKE_LEAF_TYPES >>> type) & 1) !== 0;
 }
 
-/** Whether shadows of the type have one page and, unless they can be pinned, an upward link. fl1 is left out (spec 1.4). */
+/**
+ * Whether shadows of the type have an upward link, unless they can be pinned. That of a shadow of two pages is its first
+ * page's, for only even entries of a 2-on-3 level 2 count. fl1 is left out (spec 1.4).
+ */
 export function canHaveUpPointer(type: number): boolean {
-  return ((SINGLE_PAGE_WITH_PARENTS >>> type) & 1) !== 0;
+  return ((TYPES_WITH_PARENTS >>> type) & 1) !== 0;
 }
 
 /** Level of the guest tables that the type shadows. */
