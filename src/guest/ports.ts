@@ -1,0 +1,41 @@
+/**
+ * What guests and toolstack programs may ask of the world outside their vCPUs. The engine supplies both; the guest room
+ * never sees the hypervisor.
+ */
+
+/** Guest memory as a boot loader sees it: before any vCPU runs, by guest physical address. */
+export interface GuestRam {
+  /** Pages of guest memory. */
+  readonly pages: number;
+  /** The 32-bit word at a guest physical address, a multiple of 4. */
+  readWord(address: number): number;
+  /** Writes the 32-bit word at a guest physical address, a multiple of 4. */
+  writeWord(address: number, value: number): void;
+}
+
+/** The toolstack's calls, made by a program on a thread of its own while vCPUs run (spec 19, domctl and p2m). */
+export interface Toolstack {
+  /** False once the run is over. */
+  running(): boolean;
+  /** Takes a page of memory from the guest (balloon): its gfn is emulated MMIO afterwards. */
+  removePage(gfn: number): void;
+  /** Gives the guest a fresh, poisoned frame at a gfn that has none. False when the machine has no frame left. */
+  addPage(gfn: number): boolean;
+  /** Moves a page of memory to another machine frame, contents and all. False when the machine has no frame left. */
+  movePage(gfn: number): boolean;
+  /** Sets the size of the shadow pool, in pages; returns the size it has now. */
+  setAllocation(pages: number): number;
+  /** Pages of the shadow pool. */
+  allocation(): number;
+  /** Writes to guest memory as a device does, and tells the paging interface. Address a multiple of 4. */
+  deviceWrite(address: number, value: number): void;
+  /** Destroys the domain while its vCPUs run. */
+  destroy(): void;
+  /** Lets at least so many guest operations of all vCPUs pass, or returns when the run is over. */
+  letRun(operations: number): void;
+  /** A number below `bound` from the program's own generator. */
+  random(bound: number): number;
+}
+
+/** Operations of the `hypercall` instruction. */
+export const Hypercall = { nothing: 0, vcpuCount: 1 } as const;

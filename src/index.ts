@@ -1,0 +1,40 @@
+/** What scenarios import as `umbra`: the scenario API, the kernel that guest programs can run on, and the oracles. */
+export { defineScenario, GUEST_FORMATS } from "./guest/scenario.ts";
+export type {
+  GuestFormat,
+  MachineAtRest,
+  MachineWish,
+  OptionValue,
+  Program,
+  Scenario,
+  ScenarioDefinition,
+  ScenarioOptions,
+  SmallVariant,
+  VcpuRange,
+} from "./guest/scenario.ts";
+export { Cpu, hex } from "./guest/cpu.ts";
+export { Loader } from "./guest/loader.ts";
+export { BootTables } from "./guest/boot-tables.ts";
+export type { EntryRights } from "./guest/boot-tables.ts";
+export type { AreaWish, KernelWish } from "./guest/kernel-builder.ts";
+export type { GuestRam, Toolstack } from "./guest/ports.ts";
+export { Kernel } from "./guest/kernel/kernel.ts";
+export { KERNEL_SPACE } from "./guest/kernel/address-spaces.ts";
+export { PERSONALITIES } from "./guest/kernel/address-map.ts";
+export type { Personality } from "./guest/kernel/address-map.ts";
+export { PAGE_SLOTS, SLOT_STRIDE, SpaceWord } from "./guest/kernel/image.ts";
+export type { Area, Backing, FlushStyle, KernelImage } from "./guest/kernel/image.ts";
+export { Stamps, PrivateStamps, ledgerWords, lostStamps } from "./guest/stamps.ts";
+export { Grant, Probe, SwitchedPages } from "./guest/switched-pages.ts";
+export { AccessOracle } from "./guest/accessed-dirty.ts";
+export {
+  Cr0,
+  Cr4,
+  Efer,
+  EntryFlag,
+  FaultCode,
+  Status,
+  entryHigh,
+  entryLow,
+  frameOfEntry,
+} from "./guest/hardware.ts";
