@@ -1,0 +1,198 @@
+/**
+ * The settings of a machine as people write them: `--preset P` and `--set name=value`. Whatever machine the engines
+ * make from the command line is resolved here, so that every command knows the same names and refuses the same values.
+ */
+import { machineConfig, minimumPool, PRESETS, SWITCHES, SWITCH_NAMES } from "../hypervisor/machine-config.ts";
+import type { MachineConfig, PresetName, SwitchName } from "../hypervisor/machine-config.ts";
+import { UsageError } from "./errors.ts";
+import { allowedNames, wholeNumber } from "./usage.ts";
+
+/** The names of all presets. */
+// oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Object.keys forgets the keys of its argument
+export const PRESET_NAMES = Object.keys(PRESETS) as readonly PresetName[];
+
+/** Preset of a run that names none. */
+export const DEFAULT_PRESET: PresetName = "talk";
+
+type Settings = Pick<
+  MachineConfig,
+  "lockKind" | "reuse" | "poolPages" | "tlbSets" | "tlbWays" | "structureCacheEntries" | "switches"
+>;
+
+/** What was asked of the machine; what is not here is at its default. */
+export type MachineRequest = Partial<Settings> & Pick<Settings, "switches"> & { readonly preset: PresetName };
+
+/** One setting, for `umbra list --options`. */
+export interface SettingDeclaration {
+  readonly name: string;
+  /** What it may be. */
+  readonly values: string;
+  readonly default: string;
+  readonly about: string;
+}
+
+interface Setting extends Omit<SettingDeclaration, "name"> {
+  parse(name: string, value: string): Partial<Settings>;
+  /** The setting of a machine, as text or number. */
+  read(config: MachineConfig): string | number;
+}
+
+const POOL_PAGES_MAX = 1 << 18;
+const TLB_SETS_MAX = 4096;
+const TLB_WAYS_MAX = 64;
+const STRUCTURE_CACHE_MAX = 1024;
+
+const LOCK_KINDS = ["test-and-set", "ticket"] as const satisfies readonly MachineConfig["lockKind"][];
+const REUSE_ORDERS = [
+  "first-in-first-out",
+  "last-in-first-out",
+] as const satisfies readonly MachineConfig["reuse"][];
+
+const MACHINE_SETTINGS: Readonly<Record<string, Setting>> = {
+  lock: {
+    values: LOCK_KINDS.join(" | "),
+    default: "test-and-set",
+    about: "how a lock decides who is next",
+    parse: (name, value) => ({ lockKind: oneOf(name, value, LOCK_KINDS) }),
+    read: (config) => config.lockKind,
+  },
+  reuse: {
+    values: REUSE_ORDERS.join(" | "),
+    default: "first-in-first-out",
+    about: "the order in which freed frames and shadow pages are used again",
+    parse: (name, value) => ({ reuse: oneOf(name, value, REUSE_ORDERS) }),
+    read: (config) => config.reuse,
+  },
+  pool: {
+    values: `pages, at least the machine's minimum, at most ${String(POOL_PAGES_MAX)}`,
+    default: "1024, or the minimum",
+    about:
+      "pages of the shadow pool; the minimum is 128 a vCPU and a page for each MiB of guest memory (spec 3.6)",
+    parse: (name, value) => ({ poolPages: integer(name, value, 1, POOL_PAGES_MAX) }),
+    read: (config) => config.poolPages,
+  },
+  "tlb-sets": {
+    values: `a power of two, at most ${String(TLB_SETS_MAX)}`,
+    default: "64",
+    about: "sets of each TLB",
+    parse: (name, value) => ({ tlbSets: powerOfTwo(name, value, TLB_SETS_MAX) }),
+    read: (config) => config.tlbSets,
+  },
+  "tlb-ways": {
+    values: `1 to ${String(TLB_WAYS_MAX)}`,
+    default: "8",
+    about: "entries of each TLB set",
+    parse: (name, value) => ({ tlbWays: integer(name, value, 1, TLB_WAYS_MAX) }),
+    read: (config) => config.tlbWays,
+  },
+  "structure-cache": {
+    values: `0 to ${String(STRUCTURE_CACHE_MAX)}`,
+    default: "0",
+    about: "entries of each paging-structure cache, 0 for none",
+    parse: (name, value) => ({ structureCacheEntries: integer(name, value, 0, STRUCTURE_CACHE_MAX) }),
+    read: (config) => config.structureCacheEntries,
+  },
+};
+
+/** Every name that `--set` knows, whatever the scenario. */
+export const SETTING_NAMES: readonly string[] = [...SWITCH_NAMES, ...Object.keys(MACHINE_SETTINGS)];
+
+/** Every setting that any machine has: its switches, then the rest. */
+export function settingDeclarations(): SettingDeclaration[] {
+  const switches = SWITCH_NAMES.map((name) => ({
+    name,
+    values: "on | off",
+    default: PRESETS[DEFAULT_PRESET][name] ? "on" : "off",
+    about: SWITCHES[name],
+  }));
+  const settings = Object.entries(MACHINE_SETTINGS).map(([name, setting]) => ({
+    name,
+    values: setting.values,
+    default: setting.default,
+    about: setting.about,
+  }));
+  return [...switches, ...settings];
+}
+
+/** `name=value` taken apart. Throws UsageError when it is not that. */
+export function assignment(text: string): readonly [name: string, value: string] {
+  const match = /^([^=\s]+)=(.*)$/s.exec(text);
+  if (match === null) throw new UsageError(`--set wants option=value, got "${text}"`);
+  return [match[1] ?? "", match[2] ?? ""];
+}
+
+/**
+ * What a preset and assignments ask of the machine, and the assignments that are none of the machine's, in the order
+ * given. A later assignment wins over an earlier one. Throws UsageError for a preset or a value that does not exist.
+ */
+export function machineRequest(
+  preset: string,
+  assignments: readonly string[],
+): { request: MachineRequest; others: readonly (readonly [name: string, value: string])[] } {
+  const base = presetName(preset);
+  const switches = { ...PRESETS[base] };
+  const others: (readonly [string, string])[] = [];
+  const settings: Partial<Settings> = {};
+  for (const [name, value] of assignments.map(assignment)) {
+    const setting = Object.hasOwn(MACHINE_SETTINGS, name) ? MACHINE_SETTINGS[name] : undefined;
+    if (isSwitchName(name)) switches[name] = oneOf(name, value, ["on", "off"]) === "on";
+    else if (setting !== undefined) Object.assign(settings, setting.parse(name, value));
+    else others.push([name, value]);
+  }
+  return { request: { ...settings, switches, preset: base }, others };
+}
+
+/** The machine asked for, of the given sizes. Throws UsageError when its pool would be too small. */
+export function requestedMachine(
+  request: MachineRequest,
+  sizes: Partial<MachineConfig> & Pick<MachineConfig, "vcpus" | "ramPages">,
+): MachineConfig {
+  const { preset: _, ...settings } = request;
+  const minimum = minimumPool(sizes);
+  if (settings.poolPages !== undefined && settings.poolPages < minimum) {
+    throw new UsageError(
+      `--set pool: ${String(sizes.vcpus)} vCPUs and ${String(sizes.ramPages)} pages of memory need a pool of at ` +
+        `least ${String(minimum)} pages, got ${String(settings.poolPages)}`,
+    );
+  }
+  return machineConfig({ ...sizes, ...settings });
+}
+
+/** The settings of a machine apart from its switches, by the names that `--set` knows. */
+export function settingsOf(config: MachineConfig): Record<string, string | number> {
+  return Object.fromEntries(
+    Object.entries(MACHINE_SETTINGS).map(([name, setting]) => [name, setting.read(config)]),
+  );
+}
+
+/** The preset of that name, given with that flag. Throws UsageError when there is none. */
+export function presetName(name: string, flag = "--preset"): PresetName {
+  return oneOf("preset", name, PRESET_NAMES, flag);
+}
+
+function isSwitchName(name: string): name is SwitchName {
+  return Object.hasOwn(SWITCHES, name);
+}
+
+function oneOf<Name extends string>(
+  option: string,
+  value: string,
+  allowed: readonly Name[],
+  flag = `--set ${option}`,
+): Name {
+  const found = allowed.find((each) => each === value);
+  if (found === undefined) throw new UsageError(`${flag} wants ${allowedNames(allowed)}, got "${value}"`);
+  return found;
+}
+
+function integer(option: string, value: string, min: number, max: number): number {
+  return wholeNumber(`--set ${option}`, value, { min, max });
+}
+
+function powerOfTwo(option: string, value: string, max: number): number {
+  const found = integer(option, value, 1, max);
+  if ((found & (found - 1)) !== 0) {
+    throw new UsageError(`--set ${option} wants a power of two up to ${String(max)}, got "${value}"`);
+  }
+  return found;
+}

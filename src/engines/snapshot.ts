@@ -1,0 +1,270 @@
+/**
+ * `umbra snapshot verify`: recorded tables become a guest, every mapping of a listing is shadowed by touching it, and
+ * the shadows are held against what the listing's bits ask for.
+ */
+import { hex64 } from "../guest/trace/address.ts";
+import { Machine } from "../hypervisor/machine.ts";
+import type { HostedVcpu } from "../hypervisor/machine.ts";
+import type { MachineConfig } from "../hypervisor/machine-config.ts";
+import { Cr4, Efer } from "../machine/control-registers.ts";
+import { Status } from "../machine/exits.ts";
+import { PAGE_BYTES, vcpuId } from "../memory/units.ts";
+import type { SnapshotResult } from "../report/types.ts";
+import { UsageError } from "./errors.ts";
+import { DEFAULT_PRESET, machineRequest, requestedMachine } from "./machine-settings.ts";
+import type { MachineRequest } from "./machine-settings.ts";
+import { RealClock } from "./real-clock.ts";
+import { deviceShadow, largeShadowFlags, leafShadow } from "./snapshot/expected-shadow.ts";
+import type { Entry, ShadowRules } from "./snapshot/expected-shadow.ts";
+import { readListing } from "./snapshot/listing.ts";
+import type { ListedMapping } from "./snapshot/listing.ts";
+import { readRegisters } from "./snapshot/recorded-registers.ts";
+import type { RecordedCpu } from "./snapshot/recorded-registers.ts";
+import { RecordedTables } from "./snapshot/recorded-tables.ts";
+import type { RecordedWalk } from "./snapshot/recorded-tables.ts";
+import { auditAtRest } from "./stress/audit.ts";
+import { wholeNumber } from "./usage.ts";
+
+const SHOWN_MAX = 10;
+const CPU_MAX = 1023;
+const PAGE_SHIFT = 12n;
+const FLAGS_LOW = 0xfff;
+const FLAGS_HIGH = 1 << 31;
+/** Bytes that one level 2 shadow entry maps. */
+const LEVEL2_BYTES = 0x20_0000;
+/** Pool pages for each table and each large page, generously, so that no shadow is given up before it was looked at. */
+const POOL_PAGES_EACH = 4;
+
+/** A comparison as people ask for it: texts of the command line. */
+export interface SnapshotRequest {
+  readonly tables: string;
+  readonly regs: string;
+  readonly listing: string;
+  readonly cpu: string;
+  readonly preset?: string | undefined;
+}
+
+/** Shadows and compares. Throws UsageError for bad input and for what cannot be asked. */
+export function verifySnapshot(request: SnapshotRequest): SnapshotResult {
+  const { request: machineWish } = machineRequest(request.preset ?? DEFAULT_PRESET, []);
+  return new Snapshot(request, machineWish).verify();
+}
+
+/** A line of the listing with what the recorded tables say of its address. */
+interface Mapping extends ListedMapping, RecordedWalk {
+  readonly bytes: number;
+}
+
+class Snapshot {
+  readonly #request: SnapshotRequest;
+  readonly #wish: MachineRequest;
+  readonly #cpu: number;
+  readonly #registers: RecordedCpu;
+  readonly #recorded: RecordedTables;
+  readonly #mappings: readonly Mapping[];
+  readonly #pagetables: ReadonlySet<number>;
+  readonly #config: MachineConfig;
+  readonly #machine: Machine;
+  readonly #hosted: HostedVcpu;
+  readonly #rules: ShadowRules;
+  readonly #differing = new Map<Mapping, string>();
+  #pieces = 0;
+
+  constructor(request: SnapshotRequest, wish: MachineRequest) {
+    this.#request = request;
+    this.#wish = wish;
+    this.#cpu = wholeNumber("--cpu", request.cpu, { min: 0, max: CPU_MAX });
+    this.#recorded = new RecordedTables(request.tables);
+    this.#registers = readRegisters(request.regs, this.#cpu);
+    if (this.#registers.levels !== this.#recorded.levels) {
+      throw new UsageError(
+        `${request.regs}: field "mode" is ${this.#registers.levels}, but ${request.tables} has tables of ` +
+          `${this.#recorded.levels} levels`,
+      );
+    }
+    this.#mappings = readListing(request.listing).map((listed) => this.#locate(listed));
+    this.#pagetables = this.#findPagetables();
+    this.#config = this.#planMachine();
+    this.#rules = {
+      hasNoExecute: this.#recorded.levels > 2 && (this.#registers.efer & BigInt(Efer.nxe)) !== 0n,
+      hasMagic: this.#config.switches["fast-fault-path"],
+    };
+    this.#machine = Machine.create(this.#config, new RealClock());
+    this.#loadTables();
+    this.#hosted = this.#machine.createVcpu(vcpuId(0), new RealClock());
+  }
+
+  verify(): SnapshotResult {
+    const { vcpu } = this.#hosted;
+    vcpu.start();
+    this.#loadRegisters();
+    for (const mapping of this.#mappings) this.#touch(mapping);
+    for (const mapping of this.#mappings) this.#compare(mapping);
+    vcpu.stop();
+    const { tables, regs, listing } = this.#request;
+    const files = `${tables} --regs ${regs} --info-tlb ${listing} --cpu ${this.#cpu}`;
+    return {
+      engine: "snapshot",
+      command: `umbra snapshot verify ${files} --preset ${this.#wish.preset}`,
+      tables,
+      regs,
+      listing,
+      cpu: this.#cpu,
+      levels: this.#recorded.levels,
+      preset: this.#wish.preset,
+      switches: this.#config.switches,
+      mappings: this.#mappings.length,
+      differences: this.#differing.size,
+      pieces: this.#pieces,
+      largePages: this.#mappings.filter(({ level }) => level > 1).length,
+      devices: this.#mappings.filter((mapping) => this.#isDevice(mapping)).length,
+      tablePages: this.#pagetables.size,
+      violations: [...vcpu.findings, ...auditAtRest(this.#machine)],
+      first: [...this.#differing.values()].slice(0, SHOWN_MAX),
+    };
+  }
+
+  #locate(listed: ListedMapping): Mapping {
+    const { cr3, cr4 } = this.#registers;
+    const { levels } = this.#recorded;
+    const walk = this.#recorded.walk(cr3, listed.address, levels > 2 || (cr4 & BigInt(Cr4.pse)) !== 0n);
+    const bytes = PAGE_BYTES * 2 ** ((levels === 2 ? 10 : 9) * Math.max(0, walk.level - 1));
+    return { ...listed, ...walk, bytes };
+  }
+
+  /** Which pages are pagetables once all was touched: the roots, and every table on the way to a mapping. */
+  #findPagetables(): Set<number> {
+    const roots = this.#recorded.paeRoots(this.#registers.cr3);
+    const walked = this.#mappings.filter(({ level }) => level !== 0).flatMap(({ tables }) => tables);
+    return new Set([...roots, ...walked]);
+  }
+
+  #planMachine(): MachineConfig {
+    const { pages } = this.#recorded;
+    const ramPages = this.#registers.ramBytes / PAGE_BYTES;
+    for (const frame of pages.keys()) {
+      if (frame < ramPages) continue;
+      throw new UsageError(
+        `${this.#request.tables}: field "gfn" 0x${frame.toString(16)} is beyond the ${this.#registers.ramBytes} ` +
+          `bytes of ${this.#request.regs}`,
+      );
+    }
+    const large = this.#mappings.filter(({ level }) => level > 1).length;
+    const config = requestedMachine(this.#wish, { vcpus: 1, ramPages });
+    const poolPages = config.poolPages + POOL_PAGES_EACH * (pages.size + large);
+    return { ...config, poolPages, poolPagesMax: poolPages };
+  }
+
+  #loadTables(): void {
+    const ram = this.#machine.guestRam();
+    for (const [frame, page] of this.#recorded.pages) {
+      for (let offset = 0; offset < PAGE_BYTES; offset += 4) {
+        ram.writeWord(frame * PAGE_BYTES + offset, page.readInt32LE(offset));
+      }
+    }
+  }
+
+  /** CR3 may be written while paging is off; paging goes on last. */
+  #loadRegisters(): void {
+    const { vcpu } = this.#hosted;
+    const { cr0, cr3, cr4, efer } = this.#registers;
+    this.#accept("cr4", vcpu.writeCr4(low(cr4)));
+    this.#accept("efer", vcpu.writeEfer(low(efer)));
+    this.#accept("cr3", vcpu.writeCr3(low(cr3), high(cr3)));
+    this.#accept("cr0", vcpu.writeCr0(low(cr0)));
+    vcpu.setPrivilege(0, true, true);
+  }
+
+  #accept(name: string, status: number): void {
+    if (status === Status.done) return;
+    throw new UsageError(
+      `${this.#request.regs}: field "cpus[${this.#cpu}].${name}" is refused: ` +
+        (this.#machine.domain.crashMessage() || "it raises #GP"),
+    );
+  }
+
+  /** Reads a byte of every 4 KiB piece, as the supervisor. */
+  #touch(mapping: Mapping): void {
+    const { vcpu } = this.#hosted;
+    if (mapping.level === 0) {
+      this.#differ(mapping, `${this.#request.tables} does not map the address for CPU ${this.#cpu}`);
+      return;
+    }
+    for (let offset = 0; offset < mapping.bytes; offset += PAGE_BYTES) {
+      const address = mapping.address + BigInt(offset);
+      const status = vcpu.load(low(address), high(address), 1);
+      this.#pieces++;
+      const wanted = Number((mapping.physical + BigInt(offset)) >> PAGE_SHIFT);
+      if (mapping.level === 3) {
+        // Shadow mode has no pages of 1 GiB: PS is a reserved bit there.
+        if (status !== Status.pageFault) this.#differ(mapping, "a page of 1 GiB is not refused");
+        return;
+      }
+      if (status !== Status.done) this.#differ(mapping, `the read of ${hexOf(address)} is refused`);
+      else if (this.#frame() !== wanted) {
+        const got = `0x${this.#frame().toString(16)}`;
+        this.#differ(mapping, `${hexOf(address)} leads to frame ${got}, not 0x${wanted.toString(16)}`);
+      }
+    }
+  }
+
+  #frame(): number {
+    const { vcpu, shadow } = this.#hosted;
+    return vcpu.frame < 0 ? vcpu.deviceFrame : shadow.frames.back(shadow.frameOrNone(vcpu.frame));
+  }
+
+  #compare(mapping: Mapping): void {
+    const { paging } = this.#hosted;
+    if (mapping.level === 0 || mapping.level === 3) return;
+    const step = mapping.level === 1 ? PAGE_BYTES : LEVEL2_BYTES;
+    for (let offset = 0; offset < mapping.bytes; offset += step) {
+      const address = mapping.address + BigInt(offset);
+      if (!paging.shadowLeaf(low(address), high(address))) {
+        this.#differ(mapping, `${hexOf(address)} has no leaf shadow`);
+        continue;
+      }
+      if (mapping.level === 1) {
+        const got = { low: paging.leafLow, high: paging.leafHigh };
+        this.#compareEntry(mapping, "leaf shadow", got, this.#expectedLeaf(mapping));
+      } else {
+        const got = { low: paging.level2Low & FLAGS_LOW, high: paging.level2High & FLAGS_HIGH };
+        const at = `flags of the level 2 shadow entry for ${hexOf(address)}`;
+        this.#compareEntry(mapping, at, got, largeShadowFlags(mapping, this.#rules));
+      }
+    }
+  }
+
+  #expectedLeaf(mapping: Mapping): Entry {
+    const gfn = Number(mapping.physical >> PAGE_SHIFT);
+    if (this.#isDevice(mapping)) return deviceShadow(mapping, gfn, this.#rules);
+    const target = { frame: this.#machine.p2m.frameOf(gfn), isPagetable: this.#pagetables.has(gfn) };
+    return leafShadow(mapping, target, this.#rules);
+  }
+
+  #compareEntry(mapping: Mapping, what: string, got: Entry, wanted: Entry): void {
+    if (got.low === wanted.low && got.high === wanted.high) return;
+    this.#differ(mapping, `${what} is ${hex64(got.low, got.high)}, not ${hex64(wanted.low, wanted.high)}`);
+  }
+
+  #isDevice({ physical }: ListedMapping): boolean {
+    return physical >= BigInt(this.#registers.ramBytes);
+  }
+
+  /** Notes the first thing that is wrong with a mapping. */
+  #differ(mapping: Mapping, what: string): void {
+    if (this.#differing.has(mapping)) return;
+    this.#differing.set(mapping, `${this.#request.listing}:${mapping.line}: ${mapping.text}: ${what}`);
+  }
+}
+
+function low(value: bigint): number {
+  return Number(BigInt.asIntN(32, value));
+}
+
+function high(value: bigint): number {
+  return Number(BigInt.asIntN(32, value >> 32n));
+}
+
+function hexOf(address: bigint): string {
+  return `0x${address.toString(16)}`;
+}

@@ -1,0 +1,52 @@
+/** What is looked at in a machine whose vCPUs are all parked or have ended. One place, for every kind of look. */
+import { crashText, DomainCell } from "../../memory/domain-area.ts";
+import { LOCK_NAMES } from "../../memory/layout.ts";
+import { describeLock } from "../../locks/lock-statistics.ts";
+import type { Machine } from "../../hypervisor/machine.ts";
+import type { Violation } from "../../report/types.ts";
+import { auditMachine } from "../../checks/audit.ts";
+import { firstLine } from "../usage.ts";
+
+/** Everything that is wrong with a machine at rest. */
+export function auditAtRest(machine: Machine): Violation[] {
+  return [...crash(machine), ...invariants(machine)];
+}
+
+function invariants(machine: Machine): readonly Violation[] {
+  try {
+    return auditMachine(machine);
+  } catch (error) {
+    // A list that leads nowhere, say: that the audit cannot even be made is a finding too.
+    return [{ check: "audit", vcpu: -1, message: `The audit failed: ${firstLine(error)}.` }];
+  }
+}
+
+/** Every lock that somebody holds, when nobody may. */
+export function locksLeftHeld({ memory, layout }: Machine): Violation[] {
+  return LOCK_NAMES.flatMap((_, index) => {
+    const { name, vcpu, site = "no known place" } = describeLock(memory, layout, index);
+    if (vcpu === undefined) return [];
+    const holder = vcpu === layout.sizes.vcpus ? "The toolstack" : `vCPU ${String(vcpu)}`;
+    return [
+      {
+        check: "lock-held-at-exit",
+        vcpu,
+        message: `${holder} has ended while it holds the ${name} lock taken at ${site}.`,
+      },
+    ];
+  });
+}
+
+/** Whether somebody destroyed the domain. */
+export function isDestroyed({ memory, layout }: Machine): boolean {
+  return memory.loadWord(layout.regions.domain.offset + DomainCell.dying) !== 0;
+}
+
+function crash({ memory, layout }: Machine): Violation[] {
+  const { offset } = layout.regions.domain;
+  const reason = memory.loadWord(offset + DomainCell.crashed);
+  if (reason === 0) return [];
+  const frame = memory.loadWord(offset + DomainCell.crashFrame);
+  const message = `The domain crashed: ${crashText(reason)} (mfn 0x${frame.toString(16)}).`;
+  return [{ check: "domain-crash", vcpu: -1, message }];
+}
