@@ -1,0 +1,33 @@
+/** What a command may do to the world: say something, and be told to stop. Only main.ts touches the process. */
+import type { Paint } from "../report/text.ts";
+
+/** Handed to every command. */
+export interface Context {
+  /** Writes to standard output. */
+  out(text: string): void;
+  /** Writes one line to standard error. */
+  complain(line: string): void;
+  /** How emphasis looks on standard output. */
+  readonly paint: Paint;
+  /** Whether standard error is a terminal, where a progress line may be drawn. */
+  readonly showsProgress: boolean;
+  /** Aborted by Ctrl-C and its like; the reason is the name of the signal. */
+  readonly interruption: AbortSignal;
+}
+
+/** What a command ends with (design, section 8). */
+export const ExitCode = {
+  ok: 0,
+  violation: 1,
+  usage: 2,
+  inconclusive: 3,
+  nondeterminism: 4,
+  failed: 5,
+  interrupted: 130,
+  terminated: 143,
+} as const;
+
+/** The exit code of a run that a signal ended, as shells count: 128 and the signal's number. */
+export function exitCodeOf(signal: string | null): number {
+  return signal === "SIGTERM" ? ExitCode.terminated : ExitCode.interrupted;
+}

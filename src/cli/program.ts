@@ -1,0 +1,220 @@
+/** The commands of `umbra` and their options, as commander knows them. */
+import { Command } from "commander";
+import { conformCommand } from "./conform.ts";
+import type { Context } from "./context.ts";
+import { putOut } from "./json-file.ts";
+import { listCommand } from "./list.ts";
+import { startCommand } from "./start.ts";
+import { runSnapshotVerify } from "./snapshot.ts";
+import type { SnapshotVerifyOptions } from "./snapshot.ts";
+import { stressCommand } from "./stress.ts";
+import { runTraceCut, runTraceInfo, runTraceVerify } from "./trace.ts";
+import type { Told, TraceCutOptions, TraceVerifyOptions } from "./trace.ts";
+
+/** What a command leaves behind. */
+interface Ending {
+  code: number;
+}
+
+const SETTINGS_HELP = `
+Settings: --set names a switch of the machine (on or off), another setting of it, or an option of the scenario.
+umbra list --options names those of every machine, umbra list those of each scenario.`;
+
+const EXIT_CODES = `
+Exit codes: 0 nothing wrong, 1 a violation was found, 2 bad usage or bad input, 5 the run itself failed,
+130 interrupted.`;
+
+/** The program for one command line. `ending` gets the exit code of the command that runs. */
+export function createProgram(context: Context, version: string, ending: Ending): Command {
+  const program = new Command("umbra")
+    .description(
+      "Xen's shadow pagetables as multithreaded TypeScript: every vCPU is a thread.\n" +
+        "umbra start shows what it does; umbra <command> --help explains a command.",
+    )
+    .version(version, "-V, --version", "print the version")
+    .helpOption("-h, --help", "print this help")
+    .helpCommand(false)
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => context.out(text),
+      // What is wrong is told in one line, by whoever catches the error.
+      writeErr: () => undefined,
+    })
+    .addHelpText("after", EXIT_CODES);
+  addStart(program, context, ending);
+  addStress(program, context, ending);
+  addTrace(program, context, ending);
+  adopt(
+    program,
+    conformCommand(context, (code) => {
+      ending.code = code;
+    }),
+  );
+  addSnapshot(program, context, ending);
+  addList(program, context, ending);
+  return program;
+}
+
+function addStart(program: Command, context: Context, ending: Ending): void {
+  program
+    .command("start")
+    .description(
+      "verify the recorded guests that come with Umbra, then run one scenario on many vCPUs for 10 s",
+    )
+    .option("--json <file>", "write the results as JSON")
+    .addHelpText("after", example("umbra start"))
+    .action(async (flags: { json?: string }) => {
+      ending.code = await startCommand(context, flags);
+    });
+}
+
+interface StressFlags {
+  readonly vcpus?: string;
+  readonly seconds?: string;
+  readonly ops?: string;
+  readonly seed?: string;
+  readonly guest?: string;
+  readonly preset?: string;
+  readonly set?: readonly string[];
+  readonly vs?: string;
+  readonly json?: string;
+}
+
+function addStress(program: Command, context: Context, ending: Ending): void {
+  program
+    .command("stress")
+    .description("run a scenario at full speed, each vCPU a thread, audited while it runs")
+    .argument("<scenario>", "a scenario of umbra list, or a file: ./mine.ts")
+    .option("--vcpus <n>", "vCPUs; the scenario says how many it takes")
+    .option("--seconds <s>", "end after so many seconds (10 unless said)")
+    .option("--ops <n>", "end each vCPU after so many guest operations instead")
+    .option("--seed <k>", "seed of all randomness; drawn and told unless said")
+    .option("--guest <format>", "2level, pae or 4level")
+    .option("--preset <name>", "an era: talk-before or talk (talk unless said)")
+    .option("--set <option=value>", "one setting; may be given again", collect)
+    .option("--vs <preset>", "compare with a second preset, in alternating slices")
+    .option("--json <file>", "write the result as JSON; - is standard output")
+    .addHelpText("after", SETTINGS_HELP + EXIT_CODES)
+    .addHelpText(
+      "after",
+      example("umbra stress fork-cow --vcpus 4 --seconds 5 --set prefetch=off --json result.json"),
+    )
+    .action(async (scenario: string, { json, ...flags }: StressFlags) => {
+      ending.code = await stressCommand(context, { scenario, ...flags }, { json });
+    });
+}
+
+/** What every command that tells one result is given besides its own options. */
+interface JsonFlag {
+  readonly json?: string;
+}
+
+const JSON_ABOUT = "write the result as JSON; - is standard output";
+const PRESET_ABOUT = "an era: talk-before or talk (talk unless said)";
+
+async function tell(context: Context, told: Promise<Told<object>>, { json }: JsonFlag): Promise<number> {
+  const { result, text, code } = await told;
+  return putOut(context, { result, text, json, code });
+}
+
+function addTrace(program: Command, context: Context, ending: Ending): void {
+  const trace = program
+    .command("trace")
+    .description("recorded guests: replay and compare, look into, cut")
+    .helpCommand(false)
+    .addHelpText("after", example("umbra trace info scenarios/traces/pae.trace.gz"));
+  trace
+    .command("verify")
+    .description(
+      "replay a recorded guest through shadow pagetables, a thread for each vCPU, and compare everything",
+    )
+    .argument("<file>", "the trace, compressed with gzip or not")
+    .option(
+      "--order <order>",
+      "strict: as recorded; causal: as far as pagetables are concerned (strict unless said)",
+    )
+    .option("--preset <name>", PRESET_ABOUT)
+    .option("--set <option=value>", "one setting of the machine; may be given again", collect)
+    .option("--json <file>", JSON_ABOUT)
+    .addHelpText(
+      "after",
+      EXIT_CODES + example("umbra trace verify scenarios/traces/4level.trace.gz --set prefetch=off"),
+    )
+    .action(async (file: string, { json, ...options }: TraceVerifyOptions & JsonFlag) => {
+      ending.code = await tell(context, runTraceVerify(file, options, context), jsonFlag(json));
+    });
+  trace
+    .command("info")
+    .description("tell what is in a recorded guest")
+    .argument("<file>", "the trace, compressed with gzip or not")
+    .option("--json <file>", JSON_ABOUT)
+    .addHelpText("after", example("umbra trace info scenarios/traces/pae.trace.gz"))
+    .action(async (file: string, flags: JsonFlag) => {
+      ending.code = await tell(context, runTraceInfo(file, context), flags);
+    });
+  trace
+    .command("cut")
+    .description("write the beginning of a recorded guest as a trace of its own")
+    .argument("<file>", "the trace, compressed with gzip or not")
+    .requiredOption("--records <n>", "how many records to keep")
+    .requiredOption("--out <file>", "the trace to write, compressed with gzip")
+    .option("--json <file>", JSON_ABOUT)
+    .addHelpText("after", example("umbra trace cut pae.trace.gz --records 1000 --out short.trace.gz"))
+    .action(async (file: string, { json, ...options }: TraceCutOptions & JsonFlag) => {
+      ending.code = await tell(context, runTraceCut(file, options), jsonFlag(json));
+    });
+}
+
+function addSnapshot(program: Command, context: Context, ending: Ending): void {
+  program
+    .command("snapshot")
+    .description("recorded pagetables of a stopped guest")
+    .helpCommand(false)
+    .addHelpText("after", example("umbra snapshot verify --help"))
+    .command("verify")
+    .description("shadow recorded pagetables whole, and compare with a listing of their mappings")
+    .argument("<tables>", "the recorded tables")
+    .requiredOption("--regs <file>", "the registers of every CPU, recorded at the same stop")
+    .requiredOption("--info-tlb <file>", "the listing of mappings to compare with")
+    .requiredOption("--cpu <n>", "the CPU whose tables are loaded")
+    .option("--preset <name>", PRESET_ABOUT)
+    .option("--json <file>", JSON_ABOUT)
+    .addHelpText(
+      "after",
+      example("umbra snapshot verify pt.tables.gz --regs regs.txt --info-tlb info-tlb-cpu0.txt.gz --cpu 0"),
+    )
+    .action(async (tables: string, { json, ...options }: SnapshotVerifyOptions & JsonFlag) => {
+      ending.code = await tell(context, runSnapshotVerify(tables, options, context), jsonFlag(json));
+    });
+}
+
+function jsonFlag(json: string | undefined): JsonFlag {
+  return json === undefined ? {} : { json };
+}
+
+function addList(program: Command, context: Context, ending: Ending): void {
+  program
+    .command("list")
+    .description("list the scenarios that come with Umbra")
+    .option("--options", "list the settings and presets of every machine instead")
+    .option("--counters", "list the counters with their meaning instead")
+    .option("--json <file>", "write the list as JSON; - is standard output")
+    .addHelpText("after", example("umbra list --options"))
+    .action(async (flags: { options?: boolean; counters?: boolean; json?: string }) => {
+      ending.code = await listCommand(context, flags);
+    });
+}
+
+/** Adds a command made elsewhere, with the program's manners: nothing printed and no exit but by whoever started it. */
+function adopt(program: Command, command: Command): void {
+  program.addCommand(command.copyInheritedSettings(program));
+}
+
+/** The part of a command's help that shows it in use. */
+function example(line: string): string {
+  return `\nExample:\n  ${line}\n`;
+}
+
+function collect(value: string, before: readonly string[] = []): string[] {
+  return [...before, value];
+}

@@ -1,0 +1,71 @@
+/** `umbra stress`: vCPUs at full speed on real threads. */
+import { runCompare } from "../engines/stress/compare.ts";
+import { planStress } from "../engines/stress/plan.ts";
+import type { StressPlan, StressRequest } from "../engines/stress/plan.ts";
+import { runStress } from "../engines/stress/engine.ts";
+import { compareReport } from "../report/compare-report.ts";
+import { progressLine } from "../report/progress.ts";
+import { stressReport } from "../report/stress-report.ts";
+import type { StressResult } from "../report/types.ts";
+import { ExitCode, exitCodeOf } from "./context.ts";
+import type { Context } from "./context.ts";
+import { putOut } from "./json-file.ts";
+
+/** What the command is given besides the request. */
+export interface StressOutput {
+  /** File for the result as JSON. */
+  readonly json?: string | undefined;
+}
+
+/** Runs the command; its exit code. */
+export async function stressCommand(
+  context: Context,
+  request: StressRequest,
+  { json }: StressOutput,
+): Promise<number> {
+  const plan = await planStress(request);
+  // Told before the run too: one that is killed can still be repeated.
+  if (json !== "-") context.out(`${plan.command}\n`);
+  const { vs } = request;
+  if (vs !== undefined) {
+    const result = await withProgress(context, plan, (hooks) => runCompare(plan, { ...request, vs }, hooks));
+    const text = compareReport(result, context.paint);
+    return putOut(context, { result, text, json, code: stressExitCode(result) });
+  }
+  const result = await withProgress(context, plan, (hooks) => runStress(plan, hooks));
+  return putOut(context, {
+    result,
+    text: stressReport(result, context.paint),
+    json,
+    code: stressExitCode(result),
+  });
+}
+
+/** A violation weighs more than the way in which the run ended. */
+export function stressExitCode({
+  outcome,
+  signal,
+  violations,
+}: Pick<StressResult, "outcome" | "signal" | "violations">): number {
+  if (violations.length > 0) return ExitCode.violation;
+  if (outcome === "completed") return ExitCode.ok;
+  return outcome === "interrupted" ? exitCodeOf(signal) : ExitCode.failed;
+}
+
+/** Runs something with a progress line, which is gone when it ends. */
+export async function withProgress<Result>(
+  context: Context,
+  plan: StressPlan,
+  run: (hooks: {
+    interruption: AbortSignal;
+    onProgress: (fraction: number, note: string) => void;
+  }) => Promise<Result>,
+): Promise<Result> {
+  // A run that is limited by operations has no known length.
+  const progress = progressLine(plan.settings.scenario, context.showsProgress && plan.seconds !== null);
+  try {
+    return await run({ interruption: context.interruption, onProgress: progress.update });
+  } finally {
+    progress.stop();
+  }
+}

@@ -1,0 +1,80 @@
+/** `umbra trace verify | info | cut`: recorded guests. */
+import { cutTrace } from "../engines/replay/cut-trace.ts";
+import { traceInfo } from "../engines/replay/trace-info.ts";
+import { verifyTrace } from "../engines/replay/verify.ts";
+import { wholeNumber } from "../engines/usage.ts";
+import { progressLine } from "../report/progress.ts";
+import { cutText, traceInfoText } from "../report/trace-text.ts";
+import type { CutResult, TraceInfoResult, VerifyResult } from "../report/types.ts";
+import { mismatchesOf, verifyText } from "../report/verify-text.ts";
+import { ExitCode, exitCodeOf } from "./context.ts";
+import type { Context } from "./context.ts";
+
+/** What a command came to, to be put out by whoever called it. */
+export interface Told<Result> {
+  readonly result: Result;
+  /** The report for people. */
+  readonly text: string;
+  readonly code: number;
+}
+
+/** What of the context these commands use. */
+export type TraceContext = Pick<Context, "paint" | "showsProgress" | "interruption">;
+
+/** Options of `umbra trace verify`, as they stand on the command line. */
+export interface TraceVerifyOptions {
+  /** strict or causal. */
+  readonly order?: string | undefined;
+  readonly preset?: string | undefined;
+  readonly set?: readonly string[] | undefined;
+}
+
+/** Options of `umbra trace cut`. */
+export interface TraceCutOptions {
+  readonly records: string;
+  readonly out: string;
+}
+
+/** Replays a trace through shadow pagetables. Throws UsageError for bad input. */
+export async function runTraceVerify(
+  file: string,
+  options: TraceVerifyOptions,
+  context: TraceContext,
+): Promise<Told<VerifyResult>> {
+  const progress = progressLine("trace verify", context.showsProgress);
+  try {
+    const result = await verifyTrace(
+      { file, ...options },
+      {
+        interruption: context.interruption,
+        onProgress: (fraction) => {
+          progress.update(fraction, "");
+        },
+      },
+    );
+    return { result, text: verifyText(result, context.paint), code: verifyExitCode(result) };
+  } finally {
+    progress.stop();
+  }
+}
+
+/** Tells what is in a trace. Throws UsageError for bad input. */
+export async function runTraceInfo(file: string, context: TraceContext): Promise<Told<TraceInfoResult>> {
+  const result = traceInfo(file);
+  return Promise.resolve({ result, text: traceInfoText(result, context.paint), code: ExitCode.ok });
+}
+
+/** Writes the beginning of a trace as a trace. Throws UsageError for bad input, RunError when it cannot be written. */
+export async function runTraceCut(file: string, options: TraceCutOptions): Promise<Told<CutResult>> {
+  const records = wholeNumber("--records", options.records, { min: 1, max: Number.MAX_SAFE_INTEGER });
+  const result = cutTrace(file, records, options.out);
+  return Promise.resolve({ result, text: cutText(result), code: ExitCode.ok });
+}
+
+/** What was found weighs more than the way in which the replay ended. */
+export function verifyExitCode(result: VerifyResult): number {
+  const { outcome, signal, violations } = result;
+  if (violations.length > 0 || mismatchesOf(result) > 0) return ExitCode.violation;
+  if (outcome === "completed") return ExitCode.ok;
+  return outcome === "interrupted" ? exitCodeOf(signal) : ExitCode.failed;
+}

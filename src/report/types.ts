@@ -1,0 +1,20 @@
+/**
+ * The results of all engines and commands: plain data, from which everything printed is made, and which `--json`
+ * writes as it stands. The JSON Schema of each is in docs/schema. Engines import this file and no other of this room.
+ */
+export type { ConformMismatch, ConformResult } from "./conform-result.ts";
+export type { CompareResult, CompareSide } from "./compare-result.ts";
+export type { ListResult } from "./list-result.ts";
+export type {
+  LockRow,
+  RunSettings,
+  StressOutcome,
+  StressResult,
+  VcpuDiagnosis,
+  VcpuRow,
+  Violation,
+} from "./stress-result.ts";
+export type { StartResult } from "./start-result.ts";
+export type { VerifyOutcome, VerifyResult } from "./verify-result.ts";
+export type { CutResult, TraceFeature, TraceInfoResult } from "./trace-result.ts";
+export type { SnapshotResult } from "./snapshot-result.ts";

@@ -1,0 +1,94 @@
+/** What `umbra trace verify` prints. */
+import { count, counted, seconds, table } from "./text.ts";
+import type { Paint } from "./text.ts";
+import type { VerifyResult } from "./verify-result.ts";
+import { violationLines } from "./violation-lines.ts";
+
+const OUTCOMES: Readonly<Record<VerifyResult["outcome"], string>> = {
+  completed: "completed",
+  stopped: "stopped",
+  interrupted: "interrupted",
+  "worker-died": "a worker died",
+  stuck: "stuck",
+};
+
+/** All mismatches of a result together. */
+export function mismatchesOf(result: VerifyResult): number {
+  const { fillMismatches, faultMismatches, storeMismatches, tableMismatches } = result;
+  return fillMismatches + faultMismatches + storeMismatches + (tableMismatches ?? 0);
+}
+
+/** A result as text, ending in a newline. */
+export function verifyText(result: VerifyResult, paint: Paint): string {
+  const { file, records, vcpus, order, preset } = result;
+  return [
+    paint.bold(`${file}: ${counted(records, "record")} of ${counted(vcpus, "CPU")}`),
+    `${order} order, preset ${preset}, ${seconds(result.seconds)}`,
+    comparisons(result),
+    evidence(result),
+    ...mismatchLines(result),
+    ...verdict(result, paint),
+    "",
+  ].join("\n");
+}
+
+function comparisons(result: VerifyResult): string {
+  const { tableMismatches } = result;
+  return table(
+    ["compared", "number", "mismatches"],
+    [
+      ["translations", count(result.fills), count(result.fillMismatches)],
+      ["page faults", count(result.faults), count(result.faultMismatches)],
+      ["stores to tables", count(result.stores), count(result.storeMismatches)],
+      ["tables at the end", "", tableMismatches === null ? "not compared" : count(tableMismatches)],
+    ],
+  );
+}
+
+/** What the shadows had to do with it. */
+function evidence(result: VerifyResult): string {
+  return table(
+    ["through the shadows", "number"],
+    [
+      ["TLB hits", count(result.tlbHits)],
+      ["shadow walks", count(result.shadowWalks)],
+      ["page-fault exits", count(result.demandFaults)],
+      ["emulated stores", count(result.emulatedStores)],
+      ["device writes", count(result.deviceWrites)],
+      ["MMIO accesses", count(result.mmio)],
+      ["unshadowings", count(result.unshadows)],
+      ["TLB flushes", count(result.flushes)],
+      ["hand-overs between threads", count(result.handovers)],
+    ],
+  );
+}
+
+function mismatchLines(result: VerifyResult): string[] {
+  const { first } = result;
+  const rest = mismatchesOf(result) - first.length;
+  const lines = first.flat();
+  if (rest > 0) lines.push(`and ${mismatchCount(rest)} more`);
+  return lines;
+}
+
+function verdict(result: VerifyResult, paint: Paint): string[] {
+  const { outcome, reason, violations, command } = result;
+  const mismatches = mismatchesOf(result);
+  const lines: string[] = [];
+  if (outcome !== "completed") lines.push(paint.bad(`${OUTCOMES[outcome]}: ${reason ?? "no reason known"}`));
+  if (violations.length > 0) {
+    lines.push(paint.bad(counted(violations.length, "violation")), ...violationLines(violations));
+  }
+  const isFlawless = mismatches === 0 && violations.length === 0;
+  if (isFlawless && outcome === "completed") lines.push(paint.good("everything agrees with the recording"));
+  else if (isFlawless) lines.push("everything agreed with the recording until then");
+  else if (mismatches > 0) lines.push(paint.bad(mismatchCount(mismatches)));
+  if (!isFlawless || outcome === "stuck" || outcome === "worker-died") {
+    lines.push(`to see it again: ${command}`);
+  }
+  return lines;
+}
+
+function mismatchCount(value: number): string {
+  return `${count(value)} ${value === 1 ? "mismatch" : "mismatches"}`;
+}

@@ -1,0 +1,219 @@
+/** Whatever is wrong with what people write: one line that names it, exit code 2, and nothing else. */
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, expect, test } from "vitest";
+import { umbra } from "./umbra.ts";
+
+const PAE = "scenarios/traces/pae.trace.gz";
+const COUNT = "./test/engines/stress/scenarios/count.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "umbra-usage-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const WHOLE = `import { defineScenario } from "umbra";
+export default defineScenario({
+  name: "mine", about: "a test", guests: ["4level"], vcpus: { min: 1, max: 2, default: 1 },
+  machine: { ramPages: 256 }, options: {}, boot: () => null,
+  programs: [(cpu) => { while (cpu.running()) cpu.load32(0); }],
+});
+`;
+
+function file(name: string, text: string): string {
+  const path = join(folder, name);
+  writeFileSync(path, text);
+  return path;
+}
+
+test.each([
+  { args: [], says: "name a command; umbra --help lists them, umbra start shows Umbra at work" },
+  { args: ["bogus"], says: "unknown command 'bogus'" },
+  { args: ["stress"], says: "missing required argument 'scenario'" },
+  { args: ["stress", COUNT, "--bogus"], says: "unknown option '--bogus'" },
+  { args: ["stress", COUNT, "--vcpu", "1"], says: "unknown option '--vcpu' (Did you mean --vcpus?)" },
+  { args: ["stress", COUNT, "--json"], says: "option '--json <file>' argument missing" },
+  {
+    args: ["stress", COUNT, "x"],
+    says: `too many arguments for 'stress'. Expected 1 argument but got 2: ${COUNT}, x.`,
+  },
+  ...["0", "abc", "100000", "1.5", "-1", ""].map((vcpus) => ({
+    args: ["stress", COUNT, "--vcpus", vcpus],
+    says: `--vcpus of count wants a whole number from 1 to 8, got "${vcpus}"`,
+  })),
+  {
+    args: ["stress", COUNT, "--vcpus", "1\n2"],
+    says: '--vcpus of count wants a whole number from 1 to 8, got "1 2"',
+  },
+  {
+    args: ["stress", COUNT, "--seconds", "0"],
+    says: '--seconds wants a number from 0.1 to 604800, got "0"',
+  },
+  {
+    args: ["stress", COUNT, "--seconds", "1e3"],
+    says: '--seconds wants a number from 0.1 to 604800, got "1e3"',
+  },
+  {
+    args: ["stress", COUNT, "--ops", "-4"],
+    says: '--ops wants a whole number from 1 to 2147483647, got "-4"',
+  },
+  {
+    args: ["stress", COUNT, "--ops", "4", "--seconds", "1"],
+    says: "--seconds and --ops exclude each other: a run ends by time or by operations",
+  },
+  {
+    args: ["stress", COUNT, "--seed", "x"],
+    says: '--seed wants a whole number from 0 to 4294967295, got "x"',
+  },
+  {
+    args: ["stress", COUNT, "--guest", "arm"],
+    says: '--guest of count wants 4level, pae or 2level, got "arm"',
+  },
+  {
+    args: ["stress", COUNT, "--preset", "xen-9"],
+    says: '--preset wants talk-before or talk, got "xen-9"',
+  },
+  { args: ["stress", COUNT, "--vs", "xen-9"], says: '--vs wants talk-before or talk, got "xen-9"' },
+  { args: ["stress", COUNT, "--set", "prefetch"], says: '--set wants option=value, got "prefetch"' },
+  { args: ["stress", COUNT, "--set", "prefetch=1"], says: '--set prefetch wants on or off, got "1"' },
+  {
+    args: ["stress", COUNT, "--set", "lock=mcs2"],
+    says: '--set lock wants test-and-set or ticket, got "mcs2"',
+  },
+  {
+    args: ["stress", COUNT, "--set", "tlb-sets=3"],
+    says: '--set tlb-sets wants a power of two up to 4096, got "3"',
+  },
+  {
+    args: ["stress", COUNT, "--set", "pool=5"],
+    says: "--set pool: 2 vCPUs and 512 pages of memory need a pool of at least 263 pages, got 5",
+  },
+  { args: ["stress", COUNT, "--set", "kind=even"], says: '--set kind wants plain or odd, got "even"' },
+  { args: ["stress", COUNT, "--set", "step=x"], says: '--set step wants a whole number from 0, got "x"' },
+  { args: ["stress", COUNT, "--set", "isCareful=2"], says: '--set isCareful wants on or off, got "2"' },
+  {
+    args: ["stress", COUNT, "--set", "stride=2"],
+    says: /^--set stride: there is no such option; count knows step, kind, isCareful, .* or structure-cache$/,
+  },
+  {
+    args: ["stress", "no-such-scenario"],
+    says: /^there is no scenario "no-such-scenario".*: umbra list names them, a path needs a "\/" or "\.ts"$/,
+  },
+  { args: ["stress", "./absent.ts"], says: "./absent.ts: there is no such file" },
+  { args: ["stress", "./src"], says: "./src: this is not a file" },
+  {
+    args: ["stress", PAE, "--vcpus", "2"],
+    says: `--vcpus is for scenarios: ${PAE} has as many as were recorded`,
+  },
+  { args: ["stress", PAE, "--guest", "pae"], says: `--guest is for scenarios: ${PAE} is a recorded guest` },
+  {
+    args: ["stress", PAE, "--set", "step=2"],
+    says: /^--set step: there is no such option; there are writable-heuristic, .* or structure-cache$/,
+  },
+  { args: ["stress", "absent.trace.gz"], says: "absent.trace.gz: cannot be read: there is no such file" },
+  { args: ["conform"], says: "missing required argument 'file'" },
+  { args: ["conform", "absent.gz"], says: /^absent\.gz: cannot be read: .*ENOENT/ },
+  { args: ["list", "--bogus"], says: "unknown option '--bogus'" },
+  { args: ["trace"], says: "name a command of umbra trace; umbra trace --help lists them" },
+  { args: ["trace", "bogus"], says: "unknown command 'bogus'" },
+  { args: ["trace", "verify"], says: "missing required argument 'file'" },
+  {
+    args: ["trace", "verify", PAE, "--order", "free"],
+    says: '--order wants strict or causal, got "free"',
+  },
+  { args: ["trace", "verify", PAE, "--preset", "x"], says: '--preset wants talk-before or talk, got "x"' },
+  {
+    args: ["trace", "verify", PAE, "--set", "step=2"],
+    says: /^--set step: there is no such option; there are writable-heuristic, .*, structure-cache$/,
+  },
+  { args: ["trace", "cut", PAE, "--records", "5"], says: "required option '--out <file>' not specified" },
+  {
+    args: ["trace", "cut", PAE, "--records", "0", "--out", "unwritten.gz"],
+    says: /^--records wants a whole number from 1 to \d+, got "0"$/,
+  },
+  { args: ["snapshot"], says: "name a command of umbra snapshot; umbra snapshot --help lists them" },
+  { args: ["snapshot", "verify", "absent.gz"], says: "required option '--regs <file>' not specified" },
+])("umbra $args", async ({ args, says }) => {
+  const { code, out, err } = await umbra(args);
+  expect({ code, out }).toEqual({ code: 2, out: "" });
+  expectOneLine(err, says);
+});
+
+test.each([
+  {
+    what: "throws",
+    text: 'throw new TypeError("planted\\nin two lines");',
+    says: "cannot be loaded: TypeError: planted",
+  },
+  { what: "throws nothing", text: "throw undefined;", says: "cannot be loaded: undefined" },
+  { what: "is no program", text: "export default {;", says: /^cannot be loaded: .*SyntaxError: / },
+  {
+    what: "imports what is not there",
+    text: 'import "./nowhere.ts";',
+    says: /^cannot be loaded: Cannot find module '.*nowhere\.ts' imported from .*$/,
+  },
+  {
+    what: "uses an enum",
+    text: "enum A { b }",
+    says: /^cannot be loaded: SyntaxError: .*enum.*$/,
+  },
+  { what: "exports nothing", text: "const a = 1;", says: "exports nothing as default: a scenario does" },
+  {
+    what: "exports something else",
+    text: "export default 1;",
+    says: "the scenario is not an object: export default defineScenario({…})",
+  },
+  {
+    what: "exports half a scenario",
+    text: 'export default { name: "a", about: "b", guests: ["4level"], vcpus: { min: 1, max: 1, default: 1 } };',
+    says: /^the scenario has options that are not .*, has no function boot, has no programs$/,
+  },
+  {
+    what: "boots by throwing",
+    text: WHOLE.replace("() => null", '() => { throw new Error("planted"); }'),
+    says: "boot failed: planted",
+    about: "scenario mine",
+  },
+  {
+    what: "boots what cannot be sent",
+    text: WHOLE.replace("() => null", "() => ({ f: () => 1 })"),
+    says: /^boot failed: .* could not be cloned\.$/,
+    about: "scenario mine",
+  },
+  {
+    what: "wants more memory than there is",
+    text: WHOLE.replace("ramPages: 256", "ramPages: 1e9"),
+    says: /^this computer has no room for a machine with 1000000000 pages/,
+    about: "mine",
+  },
+])("a scenario file that $what", async ({ text, says, about }) => {
+  const path = file("bad.ts", text);
+  const json = join(folder, "result.json");
+  const { code, err } = await umbra(["stress", path, "--seconds", "1", "--json", json]);
+  expect(code).toBe(2);
+  const line = err.replace(/^umbra: /, "");
+  const start = `${about ?? path}: `;
+  expect(line.slice(0, start.length)).toBe(start);
+  expectOneLine(`umbra: ${line.slice(start.length)}`, says);
+  expect(readdirSync(folder)).not.toContain("result.json");
+});
+
+test("a scenario file that waits at its top for ever", { timeout: 60_000 }, async () => {
+  const path = file("waits.ts", "await new Promise(() => undefined);");
+  const { code, err } = await umbra(["stress", path]);
+  expect(code).toBe(2);
+  expectOneLine(err, `${path}: cannot be loaded: the module does not finish loading within 10 s`);
+});
+
+test("a scenario file beside a package.json that says nothing runs without a warning", async () => {
+  file("package.json", "{}");
+  const path = file("mine.ts", WHOLE);
+  const { code, err } = await umbra(["stress", path, "--ops", "1000"]);
+  expect({ code, err }).toEqual({ code: 0, err: "" });
+});
+
+/** One line that begins with who says it; no stack. */
+function expectOneLine(err: string, says: string | RegExp): void {
+  expect(err).toMatch(/^umbra: [^\n]+\n$/);
+  const pattern = typeof says === "string" ? new RegExp(`^${RegExp.escape(says)}$`) : says;
+  expect(err.slice("umbra: ".length, -1)).toMatch(pattern);
+}

@@ -1,0 +1,157 @@
+/** Results made up for the tests of reports: every field has a value that can be told from the others. */
+import type { CompareResult, LockRow, RunSettings, StressResult } from "../../src/report/types.ts";
+
+const SETTINGS: RunSettings = {
+  scenario: "demand-paging",
+  guest: "4level",
+  vcpus: 2,
+  seed: 42,
+  seconds: 10,
+  operations: null,
+  preset: "talk",
+  switches: { prefetch: true },
+  machine: { lock: "ticket" },
+  options: { pages: 64 },
+};
+
+const PAGING: LockRow = {
+  name: "paging",
+  conBounces: 12,
+  contentions: 12,
+  waittimeMin: 1_200,
+  waittimeMax: 34_567_800,
+  waittimeTotal: 45_678_900,
+  waittimeAvg: 3_806_575,
+  waittimeP99: 33_554_432,
+  acqBounces: 34,
+  acquisitions: 5678,
+  holdSamples: 88,
+  holdtimeMin: 330,
+  holdtimeMax: 7_890,
+  holdtimeTotal: 123_456,
+  holdtimeAvg: 1_402.9,
+  ownerChanges: 34,
+};
+
+/** A run of two vCPUs and a toolstack that found nothing. */
+export const HEALTHY: StressResult = {
+  engine: "stress",
+  command: "umbra stress demand-paging --vcpus 2 --seed 42",
+  settings: SETTINGS,
+  outcome: "completed",
+  reason: null,
+  signal: null,
+  seconds: 9.876,
+  parkedSeconds: 0.1234,
+  audits: 101,
+  tornDown: true,
+  operations: 3_000_000,
+  faults: 4_500,
+  operationsPerSecond: 303_766.7,
+  faultsPerSecond: 455.65,
+  vcpus: [
+    {
+      vcpu: 0,
+      program: "toucher",
+      end: "finished",
+      operations: 1_000_000,
+      faults: 1_500,
+      operationsPerSecond: 101_255.57,
+      faultsPerSecond: 151.88,
+    },
+    {
+      vcpu: 1,
+      program: "toucher",
+      end: "stopped",
+      operations: 2_000_000,
+      faults: 3_000,
+      operationsPerSecond: 202_511.1,
+      faultsPerSecond: 303.77,
+    },
+    {
+      vcpu: 2,
+      program: "toolstack",
+      end: "finished",
+      operations: 7,
+      faults: 0,
+      operationsPerSecond: 0.7,
+      faultsPerSecond: 0,
+    },
+  ],
+  counters: { fault: 4_500, prefetch: 31, mmio: 0, tlb_hits: 2_990_000, exits: 4_501 },
+  locks: [PAGING],
+  violations: [],
+  stuck: [],
+};
+
+/** The same run, stuck, with a deadlock confirmed. */
+export const STUCK: StressResult = {
+  ...HEALTHY,
+  outcome: "stuck",
+  reason: "not everybody parked for an audit within 10 s: vCPU 0 (toucher)",
+  audits: 1,
+  tornDown: false,
+  violations: [{ check: "deadlock", vcpu: 0, message: "vCPU 0 waits for vCPU 0." }],
+  stuck: [
+    {
+      vcpu: 0,
+      program: "toucher",
+      state: "running",
+      doing: "a page fault",
+      address: "0xffff888000001000",
+      operations: 1,
+      stillSeconds: 10.04,
+      waitsFor: "the paging lock, which vCPU 1 took at page_fault",
+      holds: ["the p2m lock taken at p2m_write", "the heap lock taken at heap_alloc"],
+    },
+    {
+      vcpu: 1,
+      program: "toucher",
+      state: "ended",
+      doing: "guest code",
+      address: "0x00000000",
+      operations: 2_000_000,
+      stillSeconds: 0,
+      waitsFor: null,
+      holds: [],
+    },
+  ],
+};
+
+/** The talk's two presets. */
+export const COMPARISON: CompareResult = {
+  engine: "compare",
+  command: "umbra stress demand-paging --vs talk-before",
+  settings: SETTINGS,
+  sides: [
+    {
+      preset: "talk",
+      slices: 5,
+      seconds: 5.01,
+      operations: 1_000_000,
+      faults: 1_000,
+      operationsPerSecond: 199_600,
+      faultsPerSecond: 199.6,
+      counters: { fault: 1_000, prefetch: 500, mmio: 0 },
+      perThousandOperations: { fault: 1, prefetch: 0.5, mmio: 0 },
+    },
+    {
+      preset: "talk-before",
+      slices: 5,
+      seconds: 5.02,
+      operations: 500_000,
+      faults: 4_000,
+      operationsPerSecond: 99_601,
+      faultsPerSecond: 796.8,
+      counters: { fault: 4_000, prefetch: 0, mmio: 0 },
+      perThousandOperations: { fault: 8, prefetch: 0, mmio: 0 },
+    },
+  ],
+  ratios: { operationsPerSecond: 0.499, faultsPerSecond: 3.992, counters: { fault: 8, prefetch: 0 } },
+  outcome: "completed",
+  reason: null,
+  signal: null,
+  audits: 120,
+  violations: [],
+  stuck: [],
+};

@@ -1,0 +1,110 @@
+/** Every result that a command writes is what its published schema says, and nothing more. */
+import { globSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { Ajv2020 } from "ajv/dist/2020.js";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { conform } from "../../src/engines/conform.ts";
+import { cutTrace } from "../../src/engines/replay/cut-trace.ts";
+import { traceInfo } from "../../src/engines/replay/trace-info.ts";
+import { verifyTrace } from "../../src/engines/replay/verify.ts";
+import { runCompare } from "../../src/engines/stress/compare.ts";
+import { makeList } from "../../src/engines/stress/list.ts";
+import { planStress } from "../../src/engines/stress/plan.ts";
+import { runStress } from "../../src/engines/stress/engine.ts";
+import { ROOT } from "../source.ts";
+
+const SCHEMAS = join(ROOT, "docs/schema");
+const SCENARIOS = join(ROOT, "test/engines/stress/scenarios");
+
+const folder = mkdtempSync(join(tmpdir(), "umbra-schema-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const ajv = new Ajv2020({ strict: true, allowUnionTypes: true, allErrors: true });
+for (const file of globSync("*.json", { cwd: SCHEMAS })) {
+  ajv.addSchema(JSON.parse(readFileSync(join(SCHEMAS, file), "utf8")), basename(file, ".json"));
+}
+
+/** What is wrong with a result, as a file would hold it. */
+function faults(schema: string, result: unknown): string[] {
+  const validate = ajv.getSchema(schema);
+  if (validate === undefined) return [`there is no schema ${schema}`];
+  if (validate(JSON.parse(JSON.stringify(result))) === true) return [];
+  return (validate.errors ?? []).map(({ instancePath, message = "" }) => `${instancePath} ${message}`);
+}
+
+async function stress(scenario: string, request: { ops?: string; seconds?: string }): Promise<object> {
+  const plan = await planStress({ scenario: join(SCENARIOS, `${scenario}.ts`), ...request });
+  return runStress(plan, { watchdogSeconds: 1 });
+}
+
+async function compare(): Promise<object> {
+  const request = { scenario: join(SCENARIOS, "count.ts"), ops: "2000", vs: "talk-before" };
+  return runCompare(await planStress(request), request);
+}
+
+const short = join(folder, "short.trace.gz");
+let cut: object = {};
+beforeAll(() => {
+  cut = cutTrace(join(ROOT, "scenarios/traces/pae.trace.gz"), 500, short);
+});
+
+const EVERYTHING = { scenarios: true, options: true, counters: true };
+
+const RESULTS: readonly { schema: string; what: string; make: () => object | Promise<object> }[] = [
+  { schema: "stress", what: "a healthy run", make: () => stress("count", { ops: "5000" }) },
+  {
+    schema: "stress",
+    what: "a run with a toolstack",
+    make: () => stress("with-toolstack", { seconds: "0.5" }),
+  },
+  { schema: "stress", what: "a run with violations", make: () => stress("breaks-promise", { ops: "1000" }) },
+  { schema: "stress", what: "a run whose worker died", make: () => stress("vanishes", {}) },
+  { schema: "stress", what: "a run that is stuck", make: () => stress("deadlocks", {}) },
+  { schema: "compare", what: "a comparison", make: compare },
+  { schema: "trace-verify", what: "a replay", make: () => verifyTrace({ file: short }) },
+  { schema: "trace-info", what: "what is in a trace", make: () => traceInfo(short) },
+  { schema: "trace-cut", what: "a cut", make: () => cut },
+  {
+    schema: "conform",
+    what: "a conformance run",
+    make: () => conform(join(ROOT, "test/data/walks-sample.ndjson.gz")),
+  },
+  { schema: "list", what: "a list of everything", make: () => makeList(EVERYTHING) },
+  {
+    schema: "start",
+    what: "a start",
+    make: async () => ({
+      engine: "start",
+      traces: [await verifyTrace({ file: short })],
+      stress: await stress("count", { ops: "1000" }),
+    }),
+  },
+];
+
+test.each(RESULTS)("$what is a result of the schema $schema", async ({ schema, make }) => {
+  const result = await make();
+  expect(faults(schema, result)).toEqual([]);
+  expect(faults(schema, { ...result, undeclared: 1 })).toContain(" must NOT have additional properties");
+});
+
+test("what a schema names must be there, and be of its kind", async () => {
+  const { violations: _, ...rest } = (await stress("count", { ops: "1000" })) as Record<string, unknown>;
+  expect(faults("stress", { ...rest, audits: "many" }).toSorted()).toEqual([
+    " must have required property 'violations'",
+    "/audits must be integer",
+  ]);
+});
+
+test("no object of any schema may have more than is declared", () => {
+  const open: string[] = [];
+  const look = (value: unknown, path: string): void => {
+    if (typeof value !== "object" || value === null) return;
+    if ("properties" in value && !("additionalProperties" in value)) open.push(path);
+    for (const [name, each] of Object.entries(value)) look(each, `${path}/${name}`);
+  };
+  for (const file of globSync("*.json", { cwd: SCHEMAS })) {
+    look(JSON.parse(readFileSync(join(SCHEMAS, file), "utf8")), file);
+  }
+  expect(open).toEqual([]);
+});
