@@ -9,6 +9,7 @@ import { mfn, vcpuId } from "../memory/units.ts";
 import type { Mfn } from "../memory/units.ts";
 import { VcpuCell, VcpuState, vcpuArea } from "../memory/vcpu-area.ts";
 import { frameOfEntry } from "../machine/entry.ts";
+import { isInForce } from "../machine/flush.ts";
 import { Tlb } from "../machine/tlb.ts";
 import { StructureCache } from "../machine/structure-cache.ts";
 import type { Machine } from "../hypervisor/machine.ts";
@@ -150,7 +151,8 @@ export class MachineView {
 
   *#parked(): Iterable<number> {
     for (const { vcpu, area } of this.vcpuAreas())
-      if (this.memory.loadWord(area + VcpuCell.state) === VcpuState.parked) yield vcpu;
+      if (this.memory.loadWord(area + VcpuCell.state) === VcpuState.parked && isInForce(this.memory, area))
+        yield vcpu;
   }
 
   #findShadows(): ShadowInfo[] {

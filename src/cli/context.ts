@@ -1,4 +1,5 @@
 /** What a command may do to the world: say something, and be told to stop. Only main.ts touches the process. */
+import { constants } from "node:os";
 import type { Paint } from "../report/text.ts";
 
 /** Handed to every command. */
@@ -23,11 +24,10 @@ export const ExitCode = {
   inconclusive: 3,
   nondeterminism: 4,
   failed: 5,
-  interrupted: 130,
-  terminated: 143,
 } as const;
 
-/** The exit code of a run that a signal ended, as shells count: 128 and the signal's number. */
+/** The exit code of a run that a signal ended, as shells count: 128 and the signal's number, so 130 for Ctrl-C. */
 export function exitCodeOf(signal: string | null): number {
-  return signal === "SIGTERM" ? ExitCode.terminated : ExitCode.interrupted;
+  const found = Object.entries(constants.signals).find(([name]) => name === signal);
+  return 128 + (found?.[1] ?? constants.signals.SIGINT);
 }

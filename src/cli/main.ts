@@ -16,14 +16,11 @@ const FIRST_ARGUMENT = 2;
 const NO_COMMAND = "name a command; umbra --help lists them, umbra start shows Umbra at work";
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
-const interruption = new AbortController();
-for (const signal of SIGNALS) {
-  process.on(signal, () => {
-    // Whoever asks twice does not want to wait for the end of what the first asked for.
-    if (interruption.signal.aborted) process.exit(exitCodeOf(signal));
-    interruption.abort(signal);
-  });
-}
+let interrupted: AbortController | undefined;
+process.on("uncaughtException", (error) => {
+  complain(oneLine(error));
+  process.exit(ExitCode.failed);
+});
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   // Who reads through `head` has seen enough.
   if (error.code === "EPIPE") process.exit(ExitCode.ok);
@@ -37,12 +34,30 @@ const context: Context = {
   complain,
   paint: process.stdout.isTTY && process.stdout.hasColors() ? COLOURED : PLAIN,
   showsProgress: process.stderr.isTTY,
-  interruption: interruption.signal,
+  // A command that does not ask for it is ended by a signal at once, as any process is.
+  get interruption() {
+    return interruption();
+  },
 };
 
 const code = await run(process.argv);
 // A scenario's module may have left timers behind: nothing shall keep the process alive once all has been written.
 process.stdout.write("", () => process.exit(code));
+
+/** Aborted when a signal asks for the end. */
+function interruption(): AbortSignal {
+  if (interrupted !== undefined) return interrupted.signal;
+  const controller = new AbortController();
+  interrupted = controller;
+  for (const signal of SIGNALS) {
+    process.on(signal, () => {
+      // Whoever asks twice does not want to wait for the end of what the first asked for.
+      if (controller.signal.aborted) process.exit(exitCodeOf(signal));
+      controller.abort(signal);
+    });
+  }
+  return controller.signal;
+}
 
 async function run(argv: readonly string[]): Promise<number> {
   const ending = { code: ExitCode.ok as number };

@@ -16,6 +16,9 @@ interface Ending {
   code: number;
 }
 
+const JSON_ABOUT = "write the result as JSON; - is standard output";
+const PRESET_ABOUT = "an era: talk-before or talk (talk unless said)";
+
 const SETTINGS_HELP = `
 Settings: --set names a switch of the machine (on or off), another setting of it, or an option of the scenario.
 umbra list --options names those of every machine, umbra list those of each scenario.`;
@@ -61,7 +64,7 @@ function addStart(program: Command, context: Context, ending: Ending): void {
     .description(
       "verify the recorded guests that come with Umbra, then run one scenario on many vCPUs for 10 s",
     )
-    .option("--json <file>", "write the results as JSON")
+    .option("--json <file>", JSON_ABOUT)
     .addHelpText("after", example("umbra start"))
     .action(async (flags: { json?: string }) => {
       ending.code = await startCommand(context, flags);
@@ -84,16 +87,19 @@ function addStress(program: Command, context: Context, ending: Ending): void {
   program
     .command("stress")
     .description("run a scenario at full speed, each vCPU a thread, audited while it runs")
-    .argument("<scenario>", "a scenario of umbra list, or a file: ./mine.ts")
+    .argument(
+      "<scenario>",
+      "one of umbra list, a file with one (./mine.ts), or a recorded guest (x.trace.gz)",
+    )
     .option("--vcpus <n>", "vCPUs; the scenario says how many it takes")
     .option("--seconds <s>", "end after so many seconds (10 unless said)")
     .option("--ops <n>", "end each vCPU after so many guest operations instead")
     .option("--seed <k>", "seed of all randomness; drawn and told unless said")
     .option("--guest <format>", "2level, pae or 4level")
-    .option("--preset <name>", "an era: talk-before or talk (talk unless said)")
+    .option("--preset <name>", PRESET_ABOUT)
     .option("--set <option=value>", "one setting; may be given again", collect)
     .option("--vs <preset>", "compare with a second preset, in alternating slices")
-    .option("--json <file>", "write the result as JSON; - is standard output")
+    .option("--json <file>", JSON_ABOUT)
     .addHelpText("after", SETTINGS_HELP + EXIT_CODES)
     .addHelpText(
       "after",
@@ -108,9 +114,6 @@ function addStress(program: Command, context: Context, ending: Ending): void {
 interface JsonFlag {
   readonly json?: string;
 }
-
-const JSON_ABOUT = "write the result as JSON; - is standard output";
-const PRESET_ABOUT = "an era: talk-before or talk (talk unless said)";
 
 async function tell(context: Context, told: Promise<Told<object>>, { json }: JsonFlag): Promise<number> {
   const { result, text, code } = await told;
@@ -198,7 +201,7 @@ function addList(program: Command, context: Context, ending: Ending): void {
     .description("list the scenarios that come with Umbra")
     .option("--options", "list the settings and presets of every machine instead")
     .option("--counters", "list the counters with their meaning instead")
-    .option("--json <file>", "write the list as JSON; - is standard output")
+    .option("--json <file>", JSON_ABOUT)
     .addHelpText("after", example("umbra list --options"))
     .action(async (flags: { options?: boolean; counters?: boolean; json?: string }) => {
       ending.code = await listCommand(context, flags);

@@ -4,12 +4,12 @@
  */
 import { machineConfig, minimumPool, PRESETS, SWITCHES, SWITCH_NAMES } from "../hypervisor/machine-config.ts";
 import type { MachineConfig, PresetName, SwitchName } from "../hypervisor/machine-config.ts";
+import { keysOf } from "../memory/records.ts";
 import { UsageError } from "./errors.ts";
 import { allowedNames, wholeNumber } from "./usage.ts";
 
 /** The names of all presets. */
-// oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Object.keys forgets the keys of its argument
-export const PRESET_NAMES = Object.keys(PRESETS) as readonly PresetName[];
+export const PRESET_NAMES: readonly PresetName[] = keysOf(PRESETS);
 
 /** Preset of a run that names none. */
 export const DEFAULT_PRESET: PresetName = "talk";

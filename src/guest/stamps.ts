@@ -10,20 +10,20 @@
  * memory that is never remapped (the ledger); what was begun, in the vCPU's own area, beside the machine under test.
  */
 import { vcpuId } from "../memory/units.ts";
-import { vcpuArea } from "../memory/vcpu-area.ts";
+import { VcpuCell, vcpuArea } from "../memory/vcpu-area.ts";
 import { PAGE_SLOTS, SLOT_STRIDE } from "./kernel/image.ts";
 import { hex } from "./cpu.ts";
 import type { Cpu } from "./cpu.ts";
 import type { MachineAtRest } from "./scenario.ts";
 
 const PAGE_BYTES = 4096;
+/** V8 folds a constant of this module, not one of another. */
+const STAMP_BEGUN = VcpuCell.stampBegun;
 /** Every stamp has this bit in its high half: it is neither zero nor like an entry of any table. */
 const MARK = 0x4000_0000;
 const WRITER_BITS = 5;
 /** Pages have tags below this. */
 export const PAGE_TAGS_MAX: number = 1 << 20;
-/** Offset in a vCPU's area of the sequence number of the last stamp that it began to store. */
-const SEQUENCE_CELL = 120;
 
 /** The high half of the stamps that a vCPU stores in a page. */
 function stampHigh(tag: number, writer: number): number {
@@ -71,7 +71,7 @@ export class Stamps {
     const cpu = this.#cpu;
     const place = page * PAGE_SLOTS + this.#slot;
     const sequence = ++this.#counter.last;
-    cpu.vcpu.memory.storeWord(this.#area + SEQUENCE_CELL, sequence);
+    cpu.vcpu.memory.storeWord(this.#area + STAMP_BEGUN, sequence);
     cpu.store64(address + this.#slot * SLOT_STRIDE, sequence, stampHigh(page, cpu.id));
     cpu.storeKernel32(this.#ledger + 4 * place, sequence);
     this.#seen[place] = sequence;
@@ -132,7 +132,7 @@ export class Stamps {
 
   #begunBy(writer: number): number {
     const { memory, layout } = this.#cpu.vcpu;
-    return memory.loadWord(vcpuArea(layout, vcpuId(writer)) + SEQUENCE_CELL);
+    return memory.loadWord(vcpuArea(layout, vcpuId(writer)) + STAMP_BEGUN);
   }
 
   #report({ page, slot, address }: SeenWord, what: string): void {

@@ -41,11 +41,18 @@ export class DomainControl {
     this.#p2mLock.release();
   }
 
-  /** Gives the guest a poisoned frame at a gfn below the end of its memory that has none. False: no frame is left. */
+  /**
+   * Gives the guest a poisoned frame at a gfn below the end of its memory that has none. False: no frame is left, or the
+   * domain is no more.
+   */
   addPage(gfn: number): boolean {
     const { p2m, heap, frames, memory } = this.#shadow;
     this.#p2mLock.acquire(LockSite.p2m_write);
     let added = false;
+    if (this.#shadow.domain.get(DomainCell.tornDown) !== 0) {
+      this.#p2mLock.release();
+      return false;
+    }
     if (gfn >= 0 && gfn < p2m.ramPages && p2m.frameOf(gfn) === NO_MFN) {
       this.#paging.beginP2mWrite(NO_MFN);
       const frame = heap.allocate(FrameUse.guest);

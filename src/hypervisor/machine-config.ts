@@ -1,5 +1,6 @@
 /** What a machine is made of, and which of the talk's optimisations it runs with. Plain data: it is sent to workers. */
 import type { LockKind } from "../locks/lock.ts";
+import { keysOf, recordOf } from "../memory/records.ts";
 
 /** Every optimisation that can be switched, with what it does. Spec 17, and the four that this model adds. */
 export const SWITCHES = {
@@ -26,12 +27,10 @@ export type Switches = Readonly<Record<SwitchName, boolean>>;
 export type PresetName = "talk-before" | "talk";
 
 /** All switch names. */
-// oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Object.keys forgets the keys of its argument
-export const SWITCH_NAMES = Object.keys(SWITCHES) as readonly SwitchName[];
+export const SWITCH_NAMES: readonly SwitchName[] = keysOf(SWITCHES);
 
 function allSwitches(on: boolean): Switches {
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- one entry for each name
-  return Object.fromEntries(SWITCH_NAMES.map((name) => [name, on])) as Record<SwitchName, boolean>;
+  return recordOf(SWITCH_NAMES, () => on);
 }
 
 /** The eras: the talk's performance slide compares `talk-before` (A) with `talk` (B). */

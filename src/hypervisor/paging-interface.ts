@@ -16,7 +16,7 @@ export interface PagingInterface extends Exits {
   /** The entry has been changed: shadows made for the old one go, the mode's lock is released. */
   endP2mWrite(): void;
 
-  /** Sets the pages that the mode may use; returns how many it has then. */
+  /** Sets the pages that the mode may use; returns how many it has then. A dying domain keeps what it has. */
   setAllocation(pages: number): number;
   /** Pages that the mode has. */
   allocation(): number;

@@ -18,6 +18,17 @@ import type { StructureCache } from "./structure-cache.ts";
 import type { Tlb } from "./tlb.ts";
 import type { CounterSet } from "./counter-set.ts";
 
+/**
+ * Whether what the TLB of a parked vCPU holds is what its vCPU would use: no flush was asked for since it parked. One
+ * that was makes no difference to the vCPU, whose TLB is emptied before it runs again. For audits.
+ */
+export function isInForce(memory: SharedMemory, area: number): boolean {
+  return memory.loadWord(area + VcpuCell.flushRequested) === memory.loadWord(area + VcpuCell.flushAcknowledged);
+}
+
+/** These bits of the TLB clock are zero four times in its round of 2^32. */
+const STAMP_AGE_MASK = 0x3fff_ffff;
+
 /** One vCPU's part in flushing: it asks others and serves them. */
 export class FlushMailbox {
   readonly #memory: SharedMemory;
@@ -60,6 +71,7 @@ export class FlushMailbox {
     this.#structureCache.flush();
     this.#memory.storeWord(this.#area + VcpuCell.tlbStamp, time);
     this.#counters.add(Counter.local_flushes);
+    if ((time & STAMP_AGE_MASK) === 0) this.#remindAll();
   }
 
   /** Serves a request, if there is one. */
@@ -89,8 +101,12 @@ export class FlushMailbox {
     for (let id = 0; id < this.#areas.length; id++) {
       const area = this.#areas[id] ?? 0;
       this.#pending[id] = 0;
-      if (memory.loadWord(area + VcpuCell.state) !== VcpuState.running) continue;
       if (staleOnly && ((memory.loadWord(area + VcpuCell.tlbStamp) - since) | 0) > 0) continue;
+      if (memory.loadWord(area + VcpuCell.state) !== VcpuState.running) {
+        // Nobody waits for it, but what it still holds is known to be out of date from now on (`isInForce`).
+        memory.addWord(area + VcpuCell.flushRequested, 1);
+        continue;
+      }
       flushed++;
       if (id === this.#self) this.flushLocal();
       else this.#request(id, area);
@@ -114,8 +130,25 @@ export class FlushMailbox {
     const cell = this.#area + VcpuCell.state;
     this.#memory.storeWord(cell, state);
     if (state === VcpuState.running) this.flushLocal();
-    else this.#acknowledge(this.#memory.loadWord(this.#area + VcpuCell.flushRequested));
+    else {
+      const request = this.#memory.loadWord(this.#area + VcpuCell.flushRequested);
+      if (request !== this.#memory.loadWord(this.#area + VcpuCell.flushAcknowledged)) this.flushLocal();
+      this.#acknowledge(request);
+    }
     wake(this.#memory, cell);
+  }
+
+  /**
+   * Asks everybody to flush, and does not wait. Done four times in a round of the clock, so that no stamp gets so old
+   * that its difference to a newer time seems negative. Xen flushes all CPUs when the clock wraps (spec 14.8).
+   */
+  #remindAll(): void {
+    for (let id = 0; id < this.#areas.length; id++) {
+      const area = this.#areas[id] ?? 0;
+      if (id === this.#self || this.#memory.loadWord(area + VcpuCell.state) !== VcpuState.running) continue;
+      this.#memory.addWord(area + VcpuCell.flushRequested, 1);
+      ring(this.#memory, asCell(area), Doorbell.flush);
+    }
   }
 
   #request(id: number, area: number): void {

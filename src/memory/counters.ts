@@ -2,6 +2,9 @@
  * Counters, kept per vCPU in private cells, so that counting never contends. Names and meanings are those of Xen's
  * performance counters (spec 16) without the prefix `shadow_`, then those that Umbra adds for the machine and its guests.
  */
+import { keysOf, recordOf } from "./records.ts";
+
+/** What each counter counts. */
 export const COUNTERS = {
   alloc: "shadow pages allocated",
   free: "shadow pages freed",
@@ -86,10 +89,7 @@ export const COUNTERS = {
 export type CounterName = keyof typeof COUNTERS;
 
 /** All counter names, in the order of their cells. */
-export const COUNTER_NAMES: readonly string[] = Object.keys(COUNTERS);
+export const COUNTER_NAMES: readonly CounterName[] = keysOf(COUNTERS);
 
 /** Index of every counter among a vCPU's counter cells. */
-// oxlint-disable-next-line typescript/no-unsafe-type-assertion -- fromEntries forgets the keys it was given
-export const Counter: Readonly<Record<CounterName, number>> = Object.fromEntries(
-  COUNTER_NAMES.map((name, index) => [name, index]),
-) as Record<CounterName, number>;
+export const Counter: Readonly<Record<CounterName, number>> = recordOf(COUNTER_NAMES, (_, index) => index);

@@ -172,7 +172,10 @@ export class FrameTable {
     this.#memory.storeGuarded(this.#state + frame, value);
   }
 
-  /** Pool page: TLB clock when it was freed; stale translations through it need a flush before reuse. */
+  /**
+   * Pool page: TLB clock when it was freed; stale translations through it need a flush before reuse. Guest page: TLB
+   * clock when its last writable mapping went, 0 if it never had one; until a flush some TLB may still let it be written.
+   */
   timestamp(frame: Mfn): number {
     return this.#memory.loadGuarded(this.#timestamp + frame);
   }

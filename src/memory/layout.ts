@@ -6,6 +6,7 @@
  */
 import { COUNTER_NAMES } from "./counters.ts";
 import { FRAME_FIELDS } from "./frame-table.ts";
+import { recordOf } from "./records.ts";
 import { PAGE_WORDS } from "./units.ts";
 
 /**
@@ -155,16 +156,11 @@ const REGION_ALIGNMENT = 16;
 /** Lays out a machine of the given sizes. */
 export function layOut(sizes: LayoutSizes): Layout {
   let offset = 0;
-  const regions: Partial<Record<RegionName, Region>> = {};
-  for (const name of REGION_ORDER) {
+  const regions = recordOf(REGION_ORDER, (name): Region => {
     const { guard, about, words } = DECLARATIONS[name];
-    const size = words(sizes);
-    regions[name] = { name, guard, about, offset, words: size };
-    offset = Math.ceil((offset + size) / REGION_ALIGNMENT) * REGION_ALIGNMENT;
-  }
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the loop went over every name
-  return { sizes, regions: regions as Record<RegionName, Region>, words: offset };
+    const region = { name, guard, about, offset, words: words(sizes) };
+    offset = Math.ceil((offset + region.words) / REGION_ALIGNMENT) * REGION_ALIGNMENT;
+    return region;
+  });
+  return { sizes, regions, words: offset };
 }
-
-/** Names of the regions, in the order in which they lie. */
-export const REGION_NAMES: readonly RegionName[] = REGION_ORDER;

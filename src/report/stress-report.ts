@@ -36,6 +36,7 @@ export function verdict(
   const { outcome, reason, violations, command } = result;
   const lines: string[] = [];
   if (outcome !== "completed") lines.push(paint.bad(`${OUTCOMES[outcome]}: ${reason ?? "no reason known"}`));
+  else if (reason !== null) lines.push(reason);
   if (violations.length === 0) {
     lines.push(outcome === "completed" ? paint.good("no violations") : "no violations until then");
   } else {

@@ -128,7 +128,7 @@ export interface StressResult {
   readonly parkedSeconds: number;
   /** Audits of the whole machine while all vCPUs were parked, the last one after all had ended included. */
   readonly audits: number;
-  /** Whether the machine was torn down and searched for leaks: not when a worker was lost. */
+  /** Whether the machine was torn down and searched for leaks: not when a worker was lost or an audit found something. */
   readonly tornDown: boolean;
   readonly operations: number;
   readonly faults: number;

@@ -25,7 +25,7 @@ function file(name: string, text: string): string {
   return path;
 }
 
-test.each([
+test.concurrent.each([
   { args: [], says: "name a command; umbra --help lists them, umbra start shows Umbra at work" },
   { args: ["bogus"], says: "unknown command 'bogus'" },
   { args: ["stress"], says: "missing required argument 'scenario'" },

@@ -1,65 +1,32 @@
-/** Runs a scenario's program on one vCPU of a real machine, on this thread: no contention, but everything else. */
-import { Machine } from "../../src/hypervisor/machine.ts";
-import { machineConfig } from "../../src/hypervisor/machine-config.ts";
-import type { MachineConfig } from "../../src/hypervisor/machine-config.ts";
-import type { HostedVcpu } from "../../src/hypervisor/machine.ts";
-import { Cpu } from "../../src/guest/cpu.ts";
-import { Loader } from "../../src/guest/loader.ts";
+/** Runs a scenario's program on vCPU 0 of a machine of one, on this thread: no contention, but everything else. */
 import { runProgram } from "../../src/guest/run-program.ts";
+import type { ProgramEnd } from "../../src/guest/run-program.ts";
 import { machineWish } from "../../src/guest/scenario.ts";
-import type { GuestFormat, OptionValue, Scenario } from "../../src/guest/scenario.ts";
-import type { Finding } from "../../src/machine/vcpu.ts";
-import { vcpuId } from "../../src/memory/units.ts";
-
-/** A clock that says how often it was asked. */
-export class CountingClock {
-  #now = 0;
-
-  now(): number {
-    return ++this.#now;
-  }
-}
+import type { GuestFormat, Scenario, ScenarioOptions } from "../../src/guest/scenario.ts";
+import { GuestMachine } from "./guest-machine.ts";
 
 export interface OneThreadRun {
-  readonly end: string;
-  readonly findings: readonly Finding[];
+  readonly end: ProgramEnd;
+  readonly findings: readonly string[];
   readonly broken: readonly string[];
-  readonly hosted: HostedVcpu;
-  readonly machine: Machine;
+  readonly operations: number;
+  readonly guest: GuestMachine;
 }
 
 export interface OneThreadSetup {
   readonly scenario: Scenario;
   readonly format: GuestFormat;
   readonly operations: number;
-  readonly options?: Readonly<Record<string, OptionValue>>;
-  readonly seed?: number;
-  readonly config?: Partial<MachineConfig>;
+  readonly options: ScenarioOptions;
+  readonly seed: number;
 }
 
-/** Runs vCPU 0 of a machine of one vCPU for so many operations. */
-export function runOnOneThread(setup: OneThreadSetup): OneThreadRun {
-  const { scenario, format, operations, seed = 1 } = setup;
-  const options = { ...scenario.options, ...setup.options };
-  const clock = new CountingClock();
-  const machine = Machine.create(
-    machineConfig({ vcpus: 1, ...machineWish(scenario, 1, options), ...setup.config }),
-    clock,
-  );
-  const ram = machine.guestRam();
-  const shared: unknown = structuredClone(scenario.boot(new Loader({ ram, format, vcpus: 1 }), options));
-  const hosted = machine.createVcpu(vcpuId(0), clock);
-  hosted.vcpu.start();
-  const cpu = new Cpu({
-    vcpu: hosted.vcpu,
-    vcpus: 1,
-    format,
-    seed,
-    operationsMax: operations,
-    limits: { isOver: () => false },
-  });
-  const end = runProgram(cpu, { scenario, shared, options });
-  const broken = scenario.holds?.({ ram, format, vcpus: 1 }, shared, options) ?? [];
-  hosted.vcpu.stop();
-  return { end, findings: hosted.vcpu.findings, broken, hosted, machine };
+/** Runs for at least so many operations. */
+export function runOnOneThread({ scenario, format, operations, options, seed }: OneThreadSetup): OneThreadRun {
+  const config = machineWish(scenario, 1, options);
+  const guest = new GuestMachine({ format, seed, operationsMax: operations, config });
+  const shared: unknown = structuredClone(scenario.boot(guest.loader, options));
+  const end = runProgram(guest.cpu, { scenario, shared, options });
+  const broken = scenario.holds?.({ ram: guest.ram, format, vcpus: 1 }, shared, options) ?? [];
+  return { end, findings: guest.findings, broken, operations: guest.hosted.vcpu.operations, guest };
 }

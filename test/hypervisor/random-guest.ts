@@ -58,6 +58,9 @@ export const SWITCH_SETS: readonly { readonly name: string; readonly switches: S
   ]),
 ];
 
+/** Operations between two comparisons of all memory and audits. */
+const CHECKED_EVERY = 24;
+
 /** Where linear maps are put, by levels: what kernels that use them choose. */
 const SELF_MAPS = { 2: 0xbfc0_0000n, 3: 0xbf80_0000n, 4: 0xffff_8000_0000_0000n } as const;
 
@@ -95,6 +98,7 @@ export class RandomGuest {
   readonly memory: FlatMemory;
   readonly #trees: readonly GuestTables[];
   readonly #initial: Int32Array;
+  readonly #lastPages: bigint[] = [0n, 0n, 0n];
   #done = 0;
 
   constructor(plan: Plan) {
@@ -132,7 +136,7 @@ export class RandomGuest {
     if (this.machine.machine.domain.isDead()) return this.machine.machine.domain.crashMessage();
     for (const { hosted } of this.machine.cpus) if (!hosted.held.isEmpty()) return "a lock is still held";
     this.#done++;
-    return this.#done % 16 === 0 ? this.check() : undefined;
+    return this.#done % CHECKED_EVERY === 0 ? this.check() : undefined;
   }
 
   /** Compares all of memory and audits; what is wrong, in words. */
@@ -166,8 +170,8 @@ export class RandomGuest {
     switch (kind % 32) {
       case 0:
       case 1:
-      case 2:
         return this.#setEntry(index, a, b, c, d);
+      case 2:
       case 3:
         return this.#flipBits(index, a, b, c);
       case 4:
@@ -183,13 +187,13 @@ export class RandomGuest {
       case 9:
         return this.#deviceWrite(a, b, c, d);
       case 10:
-        return a % 4 === 0 ? this.#repair() : this.#flipBits(index, a, b, c);
+        return this.#repair();
       case 11:
-        return this.#resizePool(a);
+        return a % 4 === 0 ? this.#resizePool(b) : this.#reusePage(index, b, c, d);
       case 12:
         return this.#clearTable(index, a, b, c);
       default:
-        return this.#access(index, this.#addressOf(a, b), kind, c, d);
+        return this.#access(index, this.#nearAddress(index, a, b), kind, c, d);
     }
   }
 
@@ -239,7 +243,7 @@ export class RandomGuest {
     const cpu = this.#flat(vcpu);
     const bytes = entrySize(cpu);
     const at = this.#entryPlace(cpu, a, b);
-    const flags = FLAGS[c % FLAGS.length] ?? 0n;
+    const flags = c % 2 === 0 ? USER_PAGE : (FLAGS[(c >>> 1) % FLAGS.length] ?? 0n);
     let value = entryOf(this.#target(d), flags);
     if (c % 23 === 0) value = BigInt(d) * 0x9e37_79b1_7f4a_7c15n;
     if (c % 29 === 0) value = 0n;
@@ -288,13 +292,16 @@ export class RandomGuest {
     const flat = this.#flat(vcpu);
     const tree = this.#trees[a % 2];
     const gfn = a % 5 === 0 ? b % PAGES : (tree?.root ?? 0);
-    const offset = a % 7 === 0 && flat.levels === 3 ? (b % 128) * 32 : 0;
-    if (!this.memory.has(gfn)) return undefined;
+    return this.#loadRootAt(vcpu, gfn, a % 7 === 0 && flat.levels === 3 ? (b % 128) * 32 : 0);
+  }
+
+  #loadRootAt(vcpu: number, gfn: number, offset: number): undefined {
+    const flat = this.#flat(vcpu);
+    if (!this.memory.has(gfn)) return;
     const value = (BigInt(gfn) << 12n) | BigInt(offset);
     flat.cr3 = value;
     this.#cpu(vcpu).cr3(value);
     this.flat.loadRoot(flat);
-    return undefined;
   }
 
   #invalidate(vcpu: number, a: number, b: number): string | undefined {
@@ -309,7 +316,7 @@ export class RandomGuest {
   #setPrivilege(vcpu: number, a: number, b: number): string | undefined {
     const flat = this.#flat(vcpu);
     flat.cpl = a % 3 === 0 ? 3 : 0;
-    flat.alignmentCheck = b % 2 === 0;
+    flat.alignmentCheck = b % 3 !== 0;
     flat.implicit = flat.cpl === 3 && a % 9 === 0;
     this.#cpu(vcpu).vcpu.setPrivilege(flat.cpl, flat.alignmentCheck, flat.implicit);
     return undefined;
@@ -375,8 +382,11 @@ export class RandomGuest {
     if ((flat.efer & Efer.nxe) !== 0) this.flat.hadNxe = true;
   }
 
-  #changeP2m(a: number, b: number): string | undefined {
-    const gfn = b % PAGES;
+  #changeP2m(
+    a: number,
+    b: number,
+    gfn = a % 4 === 0 ? b % PAGES : DATA_FROM + (b % (PAGES - DATA_FROM)),
+  ): string | undefined {
     const { toolstack } = this.machine;
     if (!this.memory.has(gfn)) {
       if (!toolstack.addPage(gfn)) return "no page could be added";
@@ -406,7 +416,7 @@ export class RandomGuest {
   /** Devices put back what the tables held at first, so that the guest does not end up with nothing but faults. */
   #repair(): undefined {
     for (let gfn = TABLES_FROM; gfn < DATA_FROM; gfn++) {
-      if (!this.memory.has(gfn)) this.#changeP2m(1, gfn);
+      if (!this.memory.has(gfn)) this.#changeP2m(1, 0, gfn);
       for (let word = gfn * 1024; word < gfn * 1024 + 1024; word++) {
         const due = this.#initial[word] ?? 0;
         if (this.memory.words[word] !== due) this.#writeByDevice(word * 4, due);
@@ -417,6 +427,27 @@ export class RandomGuest {
   #writeByDevice(at: number, value: number): void {
     this.machine.toolstack.deviceWrite(at, value);
     if (this.memory.has(Math.floor(at / 4096))) this.memory.words[at >>> 2] = value;
+  }
+
+  /** A page is used, unmapped without a flush, and becomes something else: a table, a root, or nobody's. */
+  #reusePage(vcpu: number, b: number, c: number, d: number): string | undefined {
+    const cpu = this.#flat(vcpu);
+    const address = this.#addressOf(0, b);
+    const store: Wish = { kind: "store", address, size: 4, value: BigInt(USER_PAGE), expected: 0n };
+    const complaint = this.#ask(vcpu, store);
+    const gfn = this.flat.peek(cpu, address);
+    if (complaint !== undefined || gfn < 0) return complaint;
+    const other = (vcpu + 1) % this.plan.vcpus;
+    const tree = this.#trees[c % 2] ?? this.machine.tables;
+    const leaf = this.#initialPlace(tree, address, 1);
+    const unmapped = this.#ask(other, this.#storeAt(this.#flat(other), leaf, 4, 0n));
+    if (unmapped !== undefined) return unmapped;
+    if (d % 3 === 0) return this.#changeP2m(d, gfn, gfn);
+    if (d % 3 === 1) return this.#loadRootAt(other, gfn, 0);
+    const above = 0x20_0000n << BigInt(c % 3);
+    const at = this.#initialPlace(tree, above, 2);
+    const linked = this.#storeAt(this.#flat(other), at, entrySize(this.#flat(other)), entryOf(gfn, USER_PAGE));
+    return this.#ask(other, linked) ?? this.#ask(other, { ...store, kind: "load", address: above });
   }
 
   #resizePool(a: number): undefined {
@@ -498,6 +529,14 @@ export class RandomGuest {
     }
   }
 
+  /** The page that the vCPU used last, half the time: what a TLB holds matters only when it is used again. */
+  #nearAddress(vcpu: number, a: number, b: number): bigint {
+    const address = this.#addressOf(a >>> 1, b);
+    if (a % 2 === 0) return (this.#lastPages[vcpu] ?? 0n) + (address & 0xfffn);
+    this.#lastPages[vcpu] = address & ~0xfffn;
+    return address;
+  }
+
   /** Guest physical address of an entry that some address goes through, or of any other entry. */
   #entryPlace(cpu: FlatCpu, a: number, b: number): number {
     const levels = this.plan.levels;
@@ -505,9 +544,15 @@ export class RandomGuest {
     const tree = this.#trees[a & 1] ?? this.machine.tables;
     if (a % 4 === 3) return (b % PAGES) * 4096 + ((b >>> 3) % (4096 / bytes)) * bytes;
     const address = this.#addressOf(a >>> 2, b);
-    const level = 1 + ((b >>> 5) % levels);
+    const level = (b >>> 7) % 3 === 0 ? 1 + ((b >>> 5) % levels) : 1;
+    return this.#initialPlace(tree, address, level) & -bytes;
+  }
+
+  /** Guest physical address of the entry of a level that an address went through when all was new. */
+  #initialPlace(tree: GuestTables, address: bigint, level: number): number {
+    const { levels } = this.plan;
     const table = this.#tableOnTheWay(tree, address, level);
-    return table * 4096 + ((slotOf(levels, level, address) * entryBytes(levels)) & -bytes);
+    return table * 4096 + slotOf(levels, level, address) * entryBytes(levels);
   }
 
   /** The table of a level that an address went through when all was new. */

@@ -199,11 +199,12 @@ export class FlatGuest {
     if (first === undefined) return "no parts";
     const firsts = first.choices.filter(({ gfn }) => answer.device < 0 || gfn === answer.device);
     const seconds = second === undefined ? [undefined] : second.choices;
+    const touched = this.#touchable(parts);
     const complaints: string[] = [];
     for (const one of firsts)
       for (const other of seconds) {
         const undo: Undo[] = [];
-        const complaint = this.#attempt(wish, answer, { first, one, second, other }, actual, undo);
+        const complaint = this.#attempt(wish, answer, { first, one, second, other, touched }, actual, undo);
         if (complaint === undefined) return undefined;
         complaints.push(complaint);
         for (const { at, byte } of undo.toReversed()) this.memory.bytes[at] = byte;
@@ -218,15 +219,17 @@ export class FlatGuest {
   #attempt(
     wish: Wish,
     answer: Answer,
-    way: { first: Part; one: Choice; second: Part | undefined; other: Choice | undefined },
+    way: {
+      readonly first: Part;
+      readonly one: Choice;
+      readonly second: Part | undefined;
+      readonly other: Choice | undefined;
+      readonly touched: ReadonlySet<number>;
+    },
     actual: (at: number) => number,
     undo: Undo[],
   ): string | undefined {
     const { first, one, second, other } = way;
-    const touched = new Set<number>();
-    for (const part of [first, second])
-      for (const mark of part?.walk.marks ?? [])
-        for (let byte = 0; byte < mark.size; byte++) touched.add(mark.at + byte);
     for (const choice of [one, other]) this.#mark(choice?.marks ?? [], undo);
     const places: number[] = [];
     for (let byte = 0; byte < first.size; byte++)
@@ -244,11 +247,23 @@ export class FlatGuest {
       if (isEqual) this.#write(places, wish.value, undo);
     }
     if (wish.kind === "store" && !isDevice) this.#write(places, wish.value, undo);
-    if (!isDevice) for (const place of places) touched.add(place);
-    for (const at of touched)
+    for (const at of way.touched)
       if (actual(at) !== this.memory.bytes[at])
         return `byte 0x${at.toString(16)} is 0x${actual(at).toString(16)}, not 0x${(this.memory.bytes[at] ?? 0).toString(16)}`;
     return undefined;
+  }
+
+  /** Every byte of memory that some legal way to do the access could change. */
+  #touchable(parts: readonly Part[]): Set<number> {
+    const touched = new Set<number>();
+    for (const { address, size, walk, choices } of parts) {
+      for (const mark of walk.marks) for (let byte = 0; byte < mark.size; byte++) touched.add(mark.at + byte);
+      for (const { gfn } of choices) {
+        if (!this.memory.has(gfn)) continue;
+        for (let byte = 0; byte < size; byte++) touched.add(gfn * 4096 + offsetOf(address) + byte);
+      }
+    }
+    return touched;
   }
 
   #followFault(

@@ -213,6 +213,9 @@ export class TestCpu {
     this.#machine = machine;
     this.vcpu.exits = this.#guarded(hosted.paging);
     this.vcpu.start();
+    // What was asked of it before it ran is answered, so that audits take its TLB for what it is.
+    this.vcpu.mailbox.setState(VcpuState.parked);
+    this.vcpu.mailbox.setState(VcpuState.running);
   }
 
   /** Switches paging on in the order that processors ask for. */

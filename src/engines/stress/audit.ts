@@ -5,6 +5,7 @@ import { describeLock } from "../../locks/lock-statistics.ts";
 import type { Machine } from "../../hypervisor/machine.ts";
 import type { Violation } from "../../report/types.ts";
 import { auditMachine } from "../../checks/audit.ts";
+import { RealClock } from "../real-clock.ts";
 import { firstLine } from "../usage.ts";
 
 /** Everything that is wrong with a machine at rest. */
@@ -35,6 +36,15 @@ export function locksLeftHeld({ memory, layout }: Machine): Violation[] {
       },
     ];
   });
+}
+
+/** Takes the domain apart; what was left over, a sentence each without its full stop. */
+export function leaksOf(machine: Machine): string[] {
+  try {
+    return machine.createToolstack(new RealClock()).teardown();
+  } catch (error) {
+    return [`the domain cannot be taken apart: ${firstLine(error)}`];
+  }
 }
 
 /** Whether somebody destroyed the domain. */

@@ -97,20 +97,25 @@ export class Emulation {
   #finish(offset: number, crosses: boolean): void {
     const { vcpu, validation, counters } = this.#shadow;
     const inFirst = crosses ? PAGE_BYTES - offset : vcpu.size;
-    this.#noteZeroWrite(offset, crosses);
+    this.#noteZeroWrite(offset);
     counters.add(Counter.write_validated);
     validation.validate(this.#first, offset, inFirst);
     if (crosses) validation.validate(this.#second, 0, vcpu.size - inFirst);
   }
 
-  #noteZeroWrite(offset: number, crosses: boolean): void {
-    const { vcpu, memory, guest } = this.#shadow;
-    if (vcpu.size < 4 || crosses || (offset & 3) !== 0) {
-      this.resetEarlyUnshadow();
-      return;
-    }
-    if (memory.loadWord((this.#first << 10) | (offset >>> 2)) !== 0) this.resetEarlyUnshadow();
+  /** A zero that is no whole entry neither counts nor resets: PAE guests clear an entry with two stores (spec 4.11). */
+  #noteZeroWrite(offset: number): void {
+    const { vcpu, guest } = this.#shadow;
+    if (vcpu.size < 4 || !this.#beginsWithZero(offset)) this.resetEarlyUnshadow();
     else if ((offset & (guest.format() === 2 ? 3 : 7)) === 0) this.#checkEarlyUnshadow();
+  }
+
+  /** Whether the first 32 bits that the store went to are zero now. */
+  #beginsWithZero(offset: number): boolean {
+    const { physical } = this.#shadow.vcpu;
+    const split = (this.#first + 1) * PAGE_BYTES;
+    physical.readBytes(this.#first * PAGE_BYTES + offset, 4, split, this.#second * PAGE_BYTES);
+    return physical.low === 0;
   }
 
   /** The second zero in a row into one page: it is being cleared for another use. */

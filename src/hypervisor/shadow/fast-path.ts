@@ -8,6 +8,7 @@ import { Counter } from "../../memory/counters.ts";
 import { VcpuCell } from "../../memory/vcpu-area.ts";
 import { FaultAnswer } from "../../machine/exits.ts";
 import { permits, narrowRights, Rights } from "../../machine/access-rights.ts";
+import { WalkMode } from "../../machine/walker.ts";
 import { isMagic, isNotPresentMagic, mmioMagicGfn } from "./shadow-entry.ts";
 import type { Shadow } from "./shadow.ts";
 
@@ -51,12 +52,15 @@ export class FastPath {
     return FaultAnswer.inject;
   }
 
-  /** Rights are checked against the entry and the levels above it; a doubtful access is the slow path's to judge. */
+  /**
+   * Rights are checked against the entry and the levels above it; a doubtful access is the slow path's to judge. So is a
+   * write that only CR0.WP = 0 allows: the guest's D may still have to be set.
+   */
   #mmio(errorCode: number): number {
     const { vcpu, counters, guest, emulation, device } = this.#shadow;
     const access = (errorCode & ACCESS_BITS) | (vcpu.accessBits & IMPLICIT);
     const rights = this.#rights & ((this.#low & (Rights.writable | Rights.user)) | Rights.executable);
-    if ((access & FETCH) !== 0 || !permits(rights, access, guest.mode(vcpu.alignmentCheck))) return SLOW_PATH;
+    if ((access & FETCH) !== 0 || !permits(rights, access, guest.mode(vcpu.alignmentCheck) | WalkMode.wp)) return SLOW_PATH;
     counters.add(Counter.fault_fast_mmio);
     emulation.resetEarlyUnshadow();
     device.execute(vcpu, mmioMagicGfn(this.#low, this.#high));

@@ -144,7 +144,7 @@ export class FaultHandler {
     const { guest, roots, domain, vcpu } = this.#shadow;
     if (guest.format() === 3) roots.updateCr3();
     if (domain.isDead()) return FaultAnswer.stop;
-    vcpu.faultErrorCode = errorCode & (WRITE | USER | FETCH);
+    vcpu.faultErrorCode = errorCode & (guest.reportsFetches() ? WRITE | USER | FETCH : WRITE | USER);
     return FaultAnswer.inject;
   }
 
@@ -162,7 +162,7 @@ export class FaultHandler {
       return this.#emulate(errorCode, frame);
     }
     const isWriteProtectOff = (guest.register(VcpuCell.cr0) & Cr0.wp) === 0;
-    if (isWriteProtectOff && (errorCode & ~FETCH) === (WRITE | PRESENT)) {
+    if (isWriteProtectOff && errorCode === (WRITE | PRESENT)) {
       counters.add(Counter.fault_emulate_wp);
       return this.#emulate(errorCode, frame);
     }

@@ -68,6 +68,7 @@ export class PageReferences {
       if (typecount < 0)
         vcpu.reportViolation("counts", `typecount of page 0x${frame.toString(16)} falls below 0`);
       else frames.setTypecount(frame, typecount);
+      if (typecount === 0) frames.setTimestamp(frame, vcpu.mailbox.time() || 1);
     }
     this.putReference(frame);
   }

@@ -97,7 +97,9 @@ export class PagingModes {
 
   #frameOfCr3(): number {
     const { guest, p2m } = this.#shadow;
-    const gfn = (guest.register(VcpuCell.cr3Low) >>> 12) | (guest.register(VcpuCell.cr3High) << 20);
+    // Outside long mode CR3 has 32 bits; the upper half is what a 64-bit kernel left there.
+    const high = guest.format() === 4 ? guest.register(VcpuCell.cr3High) & 0xff : 0;
+    const gfn = (guest.register(VcpuCell.cr3Low) >>> 12) | (high << 20);
     const frame = p2m.frameOf(gfn);
     return frame < 0 ? 0 : frame;
   }

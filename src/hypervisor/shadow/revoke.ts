@@ -37,7 +37,8 @@ export class Revocation implements ShadowVisitor {
    */
   revokeWriteAccess(frame: Mfn, level: number, faultLow: number, faultHigh: number): number {
     const { frames, counters, pages, domain, switches } = this.#shadow;
-    if (pages.isPagetable(frame) || frames.typecount(frame) === 0) return Revoked.nothing;
+    if (pages.isPagetable(frame)) return Revoked.nothing;
+    if (frames.typecount(frame) === 0) return this.#flushFormerWriters(frame);
     counters.add(Counter.writeable);
     if (frames.pageType(frame) !== PageType.writable) domain.crash(CrashReason.notWritableType, frame);
 
@@ -53,6 +54,17 @@ export class Revocation implements ShadowVisitor {
       domain.crash(CrashReason.unfindableWritableMapping, frame);
     }
     return Revoked.flush;
+  }
+
+  /**
+   * A TLB may still let a page be written that no leaf lets be written any more: the guest took the mapping away and has
+   * yet to flush it. Xen leaves that to the guest, but then a store by the stale translation goes unseen. Whoever has
+   * not flushed since the last writable mapping went does so now; if there was one, the walk must be looked at again.
+   */
+  #flushFormerWriters(frame: Mfn): number {
+    const { frames, vcpu } = this.#shadow;
+    const since = frames.timestamp(frame);
+    return since !== 0 && vcpu.mailbox.flushWhere(since, true) > 0 ? Revoked.flush : Revoked.nothing;
   }
 
   /** Brute force: clears the writable mappings of the page in one shadow; true when none is left anywhere. */

@@ -70,7 +70,9 @@ export class ShadowPaging implements PagingInterface {
     counters.add(Counter.p2m_writes);
     if (oldFrame === NO_MFN || domain.get(DomainCell.tornDown) !== 0) return;
     unshadow.removeShadows(mfn(oldFrame), false, true);
-    if (unshadow.removeAllMappings(mfn(oldFrame))) this.shadow.flushAll();
+    unshadow.removeAllMappings(mfn(oldFrame));
+    // Even if no leaf mapped it: the guest may have taken the mapping away and not flushed, and the frame goes to others.
+    this.shadow.flushAll();
   }
 
   /** Magic entries name gfns, so they outlive the mapping that they were made for: all tables go (spec 12.3). */
@@ -84,9 +86,9 @@ export class ShadowPaging implements PagingInterface {
   }
 
   setAllocation(pages: number): number {
-    const { lock, pool } = this.shadow;
+    const { lock, pool, domain } = this.shadow;
     lock.acquire(LockSite.set_allocation);
-    const size = pool.setAllocation(pages);
+    const size = domain.isDead() ? domain.get(DomainCell.poolTotal) : pool.setAllocation(pages);
     lock.release();
     return size;
   }

@@ -1,0 +1,85 @@
+/** Threads of replayed vCPUs with one fault each, planted in vCPU 0 by overriding one method of one part. */
+import type { ReplayOutcome } from "../../../src/engines/replay/outcome.ts";
+import { replayVcpu } from "../../../src/engines/replay/replay-vcpu.ts";
+import type { ReplayTask } from "../../../src/engines/replay/replay-vcpu.ts";
+import type { HostedVcpu } from "../../../src/hypervisor/machine.ts";
+import { Revoked } from "../../../src/hypervisor/shadow/revoke.ts";
+import { isWritableEntry } from "../../../src/machine/entry.ts";
+import { mfn } from "../../../src/memory/units.ts";
+
+/** Operations after which a thread that shall fail does. */
+const SOME_OPERATIONS = 2000;
+/** A page of memory that a corrupted entry leads to. */
+const ELSEWHERE = 0x2ff;
+
+/** One writable leaf shadow leads to another page. */
+export function corruptedEntry(task: ReplayTask): ReplayOutcome {
+  return replayFaulty(task, ({ shadow: { entries, p2m } }) => {
+    const setLeaf = entries.setLeaf.bind(entries);
+    let isCorrupted = false;
+    entries.setLeaf = (cell, low, high) => {
+      if (isCorrupted || !isWritableEntry(low)) return setLeaf(cell, low, high);
+      isCorrupted = true;
+      return setLeaf(cell, (low & 0xfff) | (p2m.frameOf(ELSEWHERE) << 12), high);
+    };
+  });
+}
+
+/** One table keeps its writable mappings when it is shadowed. */
+export function skippedRevocation(task: ReplayTask): ReplayOutcome {
+  return replayFaulty(task, ({ shadow: { revocation, frames } }) => {
+    const revoke = revocation.revokeWriteAccess.bind(revocation);
+    let isSkipped = false;
+    revocation.revokeWriteAccess = (frame, level, low, high) => {
+      if (isSkipped || level !== 1 || frames.typecount(mfn(frame)) === 0) return revoke(frame, level, low, high);
+      isSkipped = true;
+      return Revoked.nothing;
+    };
+  });
+}
+
+/** The flush that is owed after one revocation is not made. */
+export function droppedFlush(task: ReplayTask): ReplayOutcome {
+  return replayFaulty(task, ({ vcpu: { mailbox }, shadow: { revocation } }) => {
+    const revoke = revocation.revokeWriteAccess.bind(revocation);
+    const flushAll = mailbox.flushAll.bind(mailbox);
+    let dropped = 0;
+    let isOwed = false;
+    revocation.revokeWriteAccess = (frame, level, low, high) => {
+      const answer = revoke(frame, level, low, high);
+      isOwed ||= level === 1 && answer === Revoked.flush;
+      return answer;
+    };
+    mailbox.flushAll = () => {
+      if (isOwed && dropped === 0) dropped++;
+      else flushAll();
+    };
+  });
+}
+
+/** The thread throws in the middle of its work. */
+export function throwing(task: ReplayTask): ReplayOutcome {
+  return replayFaulty(task, ({ vcpu, shadow: { fault } }) => {
+    const handle = fault.handle.bind(fault);
+    fault.handle = (errorCode) => {
+      if (vcpu.operations > SOME_OPERATIONS) throw new Error("planted\non two lines");
+      return handle(errorCode);
+    };
+  });
+}
+
+/** The vCPU never comes out of a page fault. */
+export function hanging(task: ReplayTask): ReplayOutcome {
+  return replayFaulty(task, ({ vcpu, shadow: { fault } }) => {
+    const handle = fault.handle.bind(fault);
+    fault.handle = (errorCode) => {
+      for (;;) if (vcpu.operations <= SOME_OPERATIONS) return handle(errorCode);
+    };
+  });
+}
+
+function replayFaulty(task: ReplayTask, plant: (hosted: HostedVcpu) => void): ReplayOutcome {
+  return replayVcpu(task, (hosted) => {
+    if (task.vcpu === 0) plant(hosted);
+  });
+}

@@ -1,0 +1,118 @@
+/** Every scenario that comes with Umbra: what it declares is sane, it boots everywhere it says, and it runs clean. */
+import { basename, join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { Loader } from "../../src/guest/loader.ts";
+import { machineWish, scenarioFaults } from "../../src/guest/scenario.ts";
+import type { GuestFormat, Scenario, ScenarioOptions } from "../../src/guest/scenario.ts";
+import { runStress } from "../../src/engines/stress/engine.ts";
+import { planStress } from "../../src/engines/stress/plan.ts";
+import type { StressRequest } from "../../src/engines/stress/plan.ts";
+import type { StressResult } from "../../src/report/types.ts";
+import { FlatRam } from "../guest/flat-ram.ts";
+import { runOnOneThread } from "../guest/one-thread.ts";
+import { filesIn, ROOT } from "../source.ts";
+
+/** The scenarios that the project promises. */
+const PROMISED = [
+  "data-beside-pdpts",
+  "demand-paging",
+  "destroy-under-load",
+  "exec-exit",
+  "fork-copy-on-write",
+  "linear-map-writes",
+  "map-unmap-shootdown",
+  "mmio-polling",
+  "mode-switches",
+  "not-present-churn",
+  "p2m-under-load",
+  "root-switching",
+  "shared-address-space",
+  "tiny-pool",
+];
+
+const files = filesIn("scenarios").filter((file) => !file.slice("scenarios/".length).includes("/"));
+const scenarios: { name: string; scenario: Scenario }[] = [];
+for (const file of files) {
+  const module: { readonly default: Scenario } = await import(join(ROOT, file));
+  scenarios.push({ name: basename(file, ".ts"), scenario: module.default });
+}
+const everyGuest = scenarios.flatMap(({ name, scenario }) => scenario.guests.map((format) => ({ name, format, scenario })));
+
+/** The options with each personality in turn, where there is a choice. */
+function variants({ options, choices }: Scenario): ScenarioOptions[] {
+  const maps = choices?.["map"] ?? [];
+  return maps.length === 0 ? [options] : maps.map((map) => ({ ...options, map }));
+}
+
+function boot(scenario: Scenario, vcpus: number, format: GuestFormat, options: ScenarioOptions): unknown {
+  const ram = new FlatRam(machineWish(scenario, vcpus, options).ramPages);
+  return scenario.boot(new Loader({ ram, format, vcpus }), options);
+}
+
+it("there is one for each story that is promised", () => {
+  expect(scenarios.map(({ name }) => name)).toEqual(expect.arrayContaining(PROMISED));
+});
+
+describe.each(scenarios)("$name", ({ name, scenario }) => {
+  it("is named like its file and declares what makes sense", () => {
+    expect(scenarioFaults(scenario)).toEqual([]);
+    expect(scenario.name).toBe(name);
+    expect(scenario.about).toMatch(/^[a-z].*[^.]$/);
+    expect(scenario.slide).toMatch(/spec \d/);
+    expect(scenario.vcpus).toMatchObject({ min: 1, max: 16 });
+    for (const program of scenario.programs) expect(program.name).toMatch(/^[a-z][A-Za-z]+$/);
+    for (const [option, allowed] of Object.entries(scenario.choices ?? {})) {
+      expect(allowed).toContain(scenario.options[option]);
+    }
+  });
+
+  it("has a small variant that is smaller, and boots", () => {
+    const { small } = scenario;
+    expect(small).toBeDefined();
+    const vcpus = small?.vcpus ?? 1;
+    expect(vcpus).toBeLessThanOrEqual(2);
+    expect(Object.keys(scenario.options)).toEqual(expect.arrayContaining(Object.keys(small?.options ?? {})));
+    const options = { ...scenario.options, ...small?.options } as ScenarioOptions;
+    const ram = new FlatRam(small?.machine?.ramPages ?? machineWish(scenario, vcpus, options).ramPages);
+    for (const format of scenario.guests) {
+      expect(() => scenario.boot(new Loader({ ram, format, vcpus }), options)).not.toThrow();
+    }
+  });
+
+  it("boots for every format, any number of vCPUs and every option, into plain data", () => {
+    for (const options of variants(scenario)) {
+      for (const format of scenario.guests) {
+        for (const vcpus of [scenario.vcpus.min, scenario.vcpus.default, scenario.vcpus.max]) {
+          const shared = boot(scenario, vcpus, format, options);
+          expect(structuredClone(shared)).toEqual(shared);
+        }
+      }
+    }
+  });
+});
+
+it.each(everyGuest)("$name runs clean on one vCPU of a $format guest, with every personality", ({ format, scenario }) => {
+  for (const options of variants(scenario)) {
+    const run = runOnOneThread({ scenario, format, operations: 6000, options, seed: 3 });
+    expect(run.findings).toEqual([]);
+    expect({ end: run.end, broken: run.broken }).toEqual({ end: "finished", broken: [] });
+    expect(run.operations).toBeGreaterThanOrEqual(6000);
+  }
+});
+
+async function stress(scenario: string, request: Omit<StressRequest, "scenario">): Promise<StressResult> {
+  return runStress(await planStress({ scenario, seconds: "0.5", seed: "1", ...request }));
+}
+
+it.each(everyGuest)("$name runs clean on two threads of a $format guest", async ({ name, format }) => {
+  const result = await stress(name, { vcpus: "2", guest: format });
+  expect(result.violations).toEqual([]);
+  expect(result).toMatchObject({ outcome: "completed", stuck: [] });
+  expect(result.operations).toBeGreaterThan(100);
+});
+
+it.each(["2level", "pae", "4level"])("a %s kernel that tells nobody of its changes is caught", async (guest) => {
+  const file = join(import.meta.dirname, "forgetful-kernel.ts");
+  const result = await stress(file, { vcpus: "2", guest, seconds: "2" });
+  expect(new Set(result.violations.map(({ check }) => check))).toContain("memory");
+});
