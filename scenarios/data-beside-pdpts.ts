@@ -56,7 +56,10 @@ export default defineScenario({
         for (let batch = 0; batch < WARM_UP + 2; batch++) {
           const exits = exitsOfBatch(cpu, own);
           if (exits === 0 || batch < WARM_UP) continue;
-          cpu.violation("exits", `${String(BATCH)} stores beside level 3 tables in use cost ${String(exits)} exits`);
+          cpu.violation(
+            "exits",
+            `${String(BATCH)} stores beside level 3 tables in use cost ${String(exits)} exits`,
+          );
         }
       }
     },
@@ -69,11 +72,12 @@ export default defineScenario({
 function exitsOfBatch(cpu: Cpu, data: number): number {
   const before = cpu.exits();
   for (let count = 0; count < BATCH; count++) {
-    const address = data + (4 * count) % DATA_BYTES;
+    const address = data + ((4 * count) % DATA_BYTES);
     const value = cpu.random(0x7fff_ffff);
     cpu.store32(address, value);
     const seen = cpu.load32(address);
-    if (seen !== value) cpu.violation("memory", `a word beside a level 3 table is ${String(seen)}, not ${String(value)}`);
+    if (seen !== value)
+      cpu.violation("memory", `a word beside a level 3 table is ${String(seen)}, not ${String(value)}`);
   }
   return cpu.exits() - before;
 }

@@ -106,7 +106,10 @@ class ProcessRun {
     if (cpu.load64(address) !== low || cpu.valueHigh !== high) {
       const seen = `${hex(cpu.valueHigh >>> 0)}:${hex(cpu.load32(address) >>> 0)}`;
       const wanted = `${hex(high >>> 0)}:${hex(low >>> 0)}`;
-      cpu.violation("memory", `page ${String(page)} of space ${String(current)} holds ${seen} instead of ${wanted}`);
+      cpu.violation(
+        "memory",
+        `page ${String(page)} of space ${String(current)} holds ${seen} instead of ${wanted}`,
+      );
     }
     if (cpu.oneIn(2)) {
       const sequence = ++this.#sequence;

@@ -1,4 +1,13 @@
-import { Kernel, Stamps, defineScenario, entryHigh, entryLow, EntryFlag, ledgerWords, lostStamps } from "umbra";
+import {
+  Kernel,
+  Stamps,
+  defineScenario,
+  entryHigh,
+  entryLow,
+  EntryFlag,
+  ledgerWords,
+  lostStamps,
+} from "umbra";
 
 const PAGE = 4096;
 const OWN = 0x0d00_0000;
@@ -13,7 +22,8 @@ const SPACE_KEY = 5;
 export default defineScenario({
   name: "linear-map-writes",
   about: "a kernel that sees its tables through themselves rewrites them all the time",
-  slide: "write access by guess of Windows's linear maps: spec 6.3 rows h_1 to h_3; upper entries through the map",
+  slide:
+    "write access by guess of Windows's linear maps: spec 6.3 rows h_1 to h_3; upper entries through the map",
   guests: ["2level", "pae", "4level"],
   vcpus: { min: 1, max: 16, default: 4 },
   options: { flush: "invlpg", frames: 16, pages: 48, oddStores: true },

@@ -1,4 +1,13 @@
-import { Kernel, PAGE_SLOTS, PERSONALITIES, PrivateStamps, Stamps, defineScenario, ledgerWords, lostStamps } from "umbra";
+import {
+  Kernel,
+  PAGE_SLOTS,
+  PERSONALITIES,
+  PrivateStamps,
+  Stamps,
+  defineScenario,
+  ledgerWords,
+  lostStamps,
+} from "umbra";
 
 const PAGE = 4096;
 const DATA = 0x0900_0000;
@@ -73,7 +82,11 @@ export default defineScenario({
   ],
 
   holds(machine, { kernel, firstFrame }, { pages, filePages }) {
-    return lostStamps(machine, { firstFrame, pages: filePages, ledger: kernel.data + 4 * ledgerWords(pages) });
+    return lostStamps(machine, {
+      firstFrame,
+      pages: filePages,
+      ledger: kernel.data + 4 * ledgerWords(pages),
+    });
   },
 
   small: { vcpus: 2, options: { pages: 1, filePages: 1, scratchPages: 1 }, machine: { ramPages: 600 } },

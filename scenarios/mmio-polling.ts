@@ -5,7 +5,11 @@ const DEVICES = 0x0b00_0000;
 const SWITCHED = 0x0c00_0000;
 const REGISTERS = 8;
 const SPACE_KEY = 4;
-const GRANTS = [0, Grant.present | Grant.user | Grant.writable, Grant.present | Grant.user | Grant.writable | Grant.device];
+const GRANTS = [
+  0,
+  Grant.present | Grant.user | Grant.writable,
+  Grant.present | Grant.user | Grant.writable | Grant.device,
+];
 
 /** Drivers poll devices; other pages show memory now and a device then, so what is remembered of them must go away. */
 export default defineScenario({
@@ -39,14 +43,18 @@ export default defineScenario({
       kernel.enterSharedSpace(SPACE_KEY);
       kernel.meet();
       const registers = new Int32Array(devices * REGISTERS);
-      for (let place = 0; place < registers.length; place++) registers[place] = cpu.load32(registerAddress(place));
+      for (let place = 0; place < registers.length; place++)
+        registers[place] = cpu.load32(registerAddress(place));
       while (cpu.running()) {
         for (let poll = 0; poll < 12; poll++) {
           const place = cpu.random(registers.length);
           const value = cpu.load32(registerAddress(place));
           if (!cpu.wasDevice || value !== registers[place]) {
             const what = cpu.wasDevice ? "" : ", answered by memory";
-            cpu.violation("translation", `device register ${String(place)} reads as ${hex(value >>> 0)}${what}`);
+            cpu.violation(
+              "translation",
+              `device register ${String(place)} reads as ${hex(value >>> 0)}${what}`,
+            );
           }
           if (cpu.oneIn(4)) cpu.store32(registerAddress(place), value);
           switched.probe(cpu.random(pages), cpu.oneIn(3) ? Probe.store : Probe.load, cpu.oneIn(2));

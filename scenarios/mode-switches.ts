@@ -98,7 +98,11 @@ export default defineScenario({
 function buildTables(loader: Loader, data: number, pages: number): Pick<Shared, "roots" | "aliases"> {
   const narrow = loader.tables("2level");
   const wide = loader.tables("pae");
-  const roots = { "2level": narrow.newRoot(), pae: wide.newRoot(), "4level": loader.tables("4level").newRoot() };
+  const roots = {
+    "2level": narrow.newRoot(),
+    pae: wide.newRoot(),
+    "4level": loader.tables("4level").newRoot(),
+  };
   for (const [tables, root] of [
     [narrow, roots["2level"]],
     [wide, roots.pae],
@@ -168,7 +172,8 @@ function checkSupervisorGuards(cpu: Cpu, address: number): void {
   cpu.allowUserAccess(false);
   cpu.writeCr4(before);
   if (status !== Status.done) cpu.violation("translation", "SMAP refuses a load that EFLAGS.AC allows");
-  if (cpu.tryFetch(address, 4) !== Status.done) cpu.violation("translation", "a fetch is refused without SMEP");
+  if (cpu.tryFetch(address, 4) !== Status.done)
+    cpu.violation("translation", "a fetch is refused without SMEP");
 }
 
 function expectFault(cpu: Cpu, status: number, errorCode: number): void {

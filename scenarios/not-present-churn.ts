@@ -34,7 +34,10 @@ export default defineScenario({
       dataWords: pages,
       areas: [{ start: SWITCHED, pages, backing: "manual" }],
     });
-    return { kernel, setup: { start: SWITCHED, pages, states: 0, firstFrame, firstDevice: loader.deviceFrame(0) } };
+    return {
+      kernel,
+      setup: { start: SWITCHED, pages, states: 0, firstFrame, firstDevice: loader.deviceFrame(0) },
+    };
   },
 
   programs: [
@@ -45,7 +48,11 @@ export default defineScenario({
       kernel.meet();
       while (cpu.running()) {
         for (let look = 0; look < 16; look++) {
-          switched.probe(cpu.random(pages), [Probe.load, Probe.store, Probe.fetch][cpu.random(3)] ?? 0, cpu.oneIn(2));
+          switched.probe(
+            cpu.random(pages),
+            [Probe.load, Probe.store, Probe.fetch][cpu.random(3)] ?? 0,
+            cpu.oneIn(2),
+          );
         }
         // Every page is one vCPU's to change, so that nobody else changes it at the same time.
         const mine = cpu.id + cpu.vcpus * cpu.random(Math.ceil(pages / cpu.vcpus));
@@ -59,7 +66,8 @@ export default defineScenario({
     const broken: string[] = [];
     for (let page = 0; page < pages; page++) {
       const first = ram.readWord((setup.firstFrame + page) * PAGE);
-      if (first !== 0) broken.push(`page ${String(page)} holds ${String(first)} in a word to which nobody stores`);
+      if (first !== 0)
+        broken.push(`page ${String(page)} holds ${String(first)} in a word to which nobody stores`);
     }
     return broken;
   },

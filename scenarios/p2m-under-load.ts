@@ -20,7 +20,9 @@ export default defineScenario({
   vcpus: { min: 1, max: 16, default: 3 },
   options: { map: "one-to-one", filePages: 24, balloonPages: 8, every: 500 },
   choices: { map: PERSONALITIES },
-  machine: (vcpus, { filePages, balloonPages }) => ({ ramPages: 448 + filePages + balloonPages + 64 * vcpus }),
+  machine: (vcpus, { filePages, balloonPages }) => ({
+    ramPages: 448 + filePages + balloonPages + 64 * vcpus,
+  }),
 
   boot(loader, { map, filePages, balloonPages }) {
     const file = loader.consecutivePages(filePages);
@@ -65,7 +67,10 @@ export default defineScenario({
           const before = written[page] ?? 0;
           if (now < before) {
             const change = `from ${String(before)} back to ${String(now)}`;
-            cpu.violation("memory", `the word that a device counts up in ring page ${String(page)} went ${change}`);
+            cpu.violation(
+              "memory",
+              `the word that a device counts up in ring page ${String(page)} went ${change}`,
+            );
           }
           written[page] = now;
         }

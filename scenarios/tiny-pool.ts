@@ -78,5 +78,9 @@ export default defineScenario({
     }
   },
 
-  small: { vcpus: 1, options: { processes: 2, tables: 2, resize: false }, machine: { ramPages: 600, poolPages: 1 } },
+  small: {
+    vcpus: 1,
+    options: { processes: 2, tables: 2, resize: false },
+    machine: { ramPages: 600, poolPages: 1 },
+  },
 });

@@ -12,7 +12,8 @@ export type {
   SmallVariant,
   VcpuRange,
 } from "./guest/scenario.ts";
-export { Cpu, hex } from "./guest/cpu.ts";
+export { Cpu } from "./guest/cpu.ts";
+export { hex } from "./guest/hex.ts";
 export { Loader } from "./guest/loader.ts";
 export { BootTables } from "./guest/boot-tables.ts";
 export type { EntryRights } from "./guest/boot-tables.ts";

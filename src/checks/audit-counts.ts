@@ -1,6 +1,6 @@
 /** Invariants of counts, upward links, pins and the pool (I3, I6, I7, I9; spec 15.8). */
 import { DomainCell } from "../memory/domain-area.ts";
-import { FrameUse } from "../memory/frame-table.ts";
+import { FrameUse, SHADOWED } from "../memory/frame-table.ts";
 import { mfn } from "../memory/units.ts";
 import { VcpuCell } from "../memory/vcpu-area.ts";
 import { frameOfEntry } from "../machine/entry.ts";
@@ -13,8 +13,14 @@ const WRITABLE = 2;
 const PINNED = 1;
 const ROOTS = 4;
 
-function increment(counts: Map<number, number>, key: number): void {
-  counts.set(key, (counts.get(key) ?? 0) + 1);
+/** A count for each frame. */
+function countsOf(view: MachineView): Int32Array {
+  return new Int32Array(view.frames.frames);
+}
+
+/** Counts one more. What names a frame that does not exist is for others to find. */
+function increment(counts: Int32Array, frame: number): void {
+  if (frame < counts.length) counts[frame] = (counts[frame] ?? 0) + 1;
 }
 
 /** The typecount of a page is the number of writable leaves that map it. */
@@ -23,15 +29,27 @@ export const typecountsAreExact: Invariant = {
   source: "spec 20.1, I3",
   because: "revocation stops when the typecount is 0: a pagetable stays writable",
   *violations(view) {
-    const writable = new Map<number, number>();
-    for (const entry of view.leaves()) if ((entry.low & WRITABLE) !== 0) increment(writable, entry.frame);
+    const writable = countsOf(view);
+    for (const { low, frame } of view.leaves) if ((low & WRITABLE) !== 0) increment(writable, frame);
     for (let number = 1; number < view.frames.frames; number++) {
       if (view.frames.use(mfn(number)) !== FrameUse.guest) continue;
       const count = view.frames.typecount(mfn(number));
-      const found = writable.get(number) ?? 0;
+      const found = writable[number] ?? 0;
       if (count !== found)
         yield `page ${hex(number)} has typecount ${String(count)}, ${String(found)} writable leaves map it`;
     }
+  },
+};
+
+/** No leaf lets a pagetable be written, and nothing else is counted as its writer. */
+export const pagetablesAreReadOnly: Invariant = {
+  name: "pagetables-are-read-only",
+  source: "spec 15.1, I4, V1",
+  because: "a store to the guest's table is not seen, and its shadow goes stale",
+  *violations(view) {
+    for (const { low, frame } of view.leaves)
+      if ((low & WRITABLE) !== 0 && (view.frames.shadowFlags(frame) & SHADOWED) !== 0)
+        yield `a leaf lets pagetable ${hex(frame)} be written`;
   },
 };
 
@@ -41,8 +59,8 @@ export const pageCountsAreExact: Invariant = {
   source: "spec 1.2, 15.8",
   because: "a page with too few references is freed in use, one with too many is never freed",
   *violations(view) {
-    const counts = new Map<number, number>();
-    for (const entry of view.leaves()) increment(counts, entry.frame);
+    const counts = countsOf(view);
+    for (const { frame } of view.leaves) increment(counts, frame);
     for (const shadow of view.shadows) if (!isFakeLeafType(shadow.type)) increment(counts, shadow.back);
     for (const { area } of view.vcpuAreas()) {
       const table = view.memory.loadWord(area + VcpuCell.guestTable);
@@ -53,7 +71,7 @@ export const pageCountsAreExact: Invariant = {
       if (view.frames.use(frame) !== FrameUse.guest) continue;
       const isAllocated = view.machine.p2m.frameOf(view.frames.back(frame)) === frame;
       const isIdentity = view.machine.domain.get(DomainCell.unpagedTable) === number;
-      const due = (counts.get(number) ?? 0) + (isAllocated || isIdentity ? 1 : 0);
+      const due = (counts[number] ?? 0) + (isAllocated || isIdentity ? 1 : 0);
       if (view.frames.count(frame) !== due)
         yield `page ${hex(number)} has ${String(view.frames.count(frame))} references, ${String(due)} are found`;
     }
@@ -66,8 +84,8 @@ export const shadowCountsAreExact: Invariant = {
   source: "spec 3.3, I6",
   because: "a shadow with too few references is freed while hardware walks it",
   *violations(view) {
-    const counts = new Map<number, number>();
-    for (const entry of view.uppers()) increment(counts, entry.frame);
+    const counts = countsOf(view);
+    for (const { frame } of view.uppers) increment(counts, frame);
     for (const { area } of view.vcpuAreas())
       for (let slot = 0; slot < ROOTS; slot++) {
         const root = view.memory.loadGuarded(area + VcpuCell.roots + slot);
@@ -75,7 +93,7 @@ export const shadowCountsAreExact: Invariant = {
       }
     for (const { head, type } of view.shadows) {
       const isPinned = (view.frames.state(head) & PINNED) !== 0;
-      const due = (counts.get(head) ?? 0) + (isPinned ? 1 : 0);
+      const due = (counts[head] ?? 0) + (isPinned ? 1 : 0);
       const count = view.frames.count(head);
       if (count !== due)
         yield `${shadowTypeName(type)} shadow ${hex(head)} has ${String(count)} references, ${String(due)} are found`;
@@ -145,6 +163,30 @@ export const poolIsComplete: Invariant = {
     if (free.size !== domain.get(DomainCell.poolFree))
       yield `the pool's free list has ${String(free.size)} pages, its count says ${String(domain.get(DomainCell.poolFree))}`;
     yield* poolTotal(view, free);
+  },
+};
+
+/** The machine's free list holds exactly the frames that nobody has. */
+export const heapIsComplete: Invariant = {
+  name: "heap-is-complete",
+  source: "V4, V7",
+  because: "a frame that is lost is lost for good; one that is free and in use is given to a second owner",
+  *violations(view) {
+    const { domain } = view.machine;
+    const free = new Set<number>();
+    let at = domain.get(DomainCell.heapHead);
+    while (at !== 0 && !free.has(at)) {
+      free.add(at);
+      if (view.frames.use(mfn(at)) !== FrameUse.heap) yield `frame ${hex(at)} on the free list is in use`;
+      at = view.frames.next(mfn(at));
+    }
+    if (at !== 0) yield `frame ${hex(at)} is on the free list twice`;
+    const count = domain.get(DomainCell.heapFree);
+    if (free.size !== count)
+      yield `the free list has ${String(free.size)} frames, its count says ${String(count)}`;
+    for (let number = 1; number < view.frames.frames; number++)
+      if (view.frames.use(mfn(number)) === FrameUse.heap && !free.has(number))
+        yield `frame ${hex(number)} belongs to nobody and is not on the free list`;
   },
 };
 

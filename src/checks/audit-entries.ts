@@ -2,7 +2,7 @@
 import { NO_MFN } from "../memory/units.ts";
 import { VcpuCell } from "../memory/vcpu-area.ts";
 import { frameOfEntry } from "../machine/entry.ts";
-import { Efer } from "../machine/control-registers.ts";
+import { Cr4, Efer } from "../machine/control-registers.ts";
 import { entryText } from "../hypervisor/describe-walk.ts";
 import { isNotPresentMagic, mmioMagicGfn } from "../hypervisor/shadow/shadow-entry.ts";
 import {
@@ -10,7 +10,6 @@ import {
   childTypeOf,
   fakeLeafTypeOf,
   isFakeLeafType,
-  isLeafType,
   shadowTypeName,
   superpagePages,
 } from "../hypervisor/shadow/shadow-type.ts";
@@ -30,27 +29,29 @@ function place(entry: ShadowEntry): string {
   return `${shadowTypeName(shadow.type)} shadow ${hex(shadow.head)} of ${hex(shadow.back)} entry ${String(entry.index)}`;
 }
 
+function guestText({ guestLow, guestHigh }: ShadowEntry): string {
+  return `guest ${entryText(guestLow, guestHigh)}`;
+}
+
+/** The gfn that the guest's entry names; of an fl1 entry the page of the superpage. */
+function gfnOf({ shadow, index, guestLow, guestHigh }: ShadowEntry): number {
+  return isFakeLeafType(shadow.type) ? shadow.back + index : frameOfEntry(guestLow, guestHigh);
+}
+
 /** Why a shadow entry grants what its guest entry does not; undefined when it does not. */
 function excess(
-  entry: ShadowEntry,
-  guestLow: number,
-  guestHigh: number,
-  everybodyHasNx: boolean,
+  { low, high, shadow, guestLow, guestHigh }: ShadowEntry,
+  modes: { readonly everybodyHasNx: boolean; readonly everybodyHasPse: boolean },
 ): string | undefined {
-  const { low, high, shadow } = entry;
   if ((guestLow & PRESENT) === 0) return "is present, the guest's is not";
   if ((guestLow & ACCESSED) === 0) return "is present, the guest's has A clear";
   if (((low ^ guestLow) & USER) !== 0) return "differs in U/S";
   if ((low & WRITABLE) !== 0 && (guestLow & WRITABLE) === 0) return "is writable, the guest's is not";
-  const isLeaf = shadow.level === 1 || (shadow.level === 2 && (guestLow & PAGE_SIZE) !== 0);
-  if (
-    isLeaf &&
-    (low & WRITABLE) !== 0 &&
-    (guestLow & DIRTY) === 0 &&
-    (shadow.level === 1 || shadow.format !== 2)
-  )
+  const hasLargePages = shadow.format !== 2 || modes.everybodyHasPse;
+  const isLarge = shadow.level === 2 && (guestLow & PAGE_SIZE) !== 0 && hasLargePages;
+  if ((shadow.level === 1 || isLarge) && (low & WRITABLE) !== 0 && (guestLow & DIRTY) === 0)
     return "is writable, the guest's has D clear";
-  if (shadow.format !== 2 && everybodyHasNx && high < 0 !== guestHigh < 0) return "differs in NX";
+  if (shadow.format !== 2 && modes.everybodyHasNx && high < 0 !== guestHigh < 0) return "differs in NX";
   return undefined;
 }
 
@@ -60,20 +61,19 @@ export const entriesGrantNoMore: Invariant = {
   source: "spec 15.2, I2",
   because: "the guest, or one of its processes, gets rights that its kernel has taken away",
   *violations(view) {
-    const everybodyHasNx = [...view.vcpuAreas()].every(
-      ({ area }) => (view.memory.loadWord(area + VcpuCell.efer) & Efer.nxe) !== 0,
-    );
-    for (const shadow of view.shadows) {
-      if (isFakeLeafType(shadow.type)) continue;
-      for (const entry of view.entriesOf(shadow)) {
-        if (!entry.isPresent || entry.isMagic) continue;
-        const guest = view.guestEntry(entry);
-        const what = excess(entry, guest.low, guest.high, everybodyHasNx);
-        if (what === undefined) continue;
-        const texts = `shadow ${entryText(entry.low, entry.high)}, guest ${entryText(guest.low, guest.high)}`;
-        yield `${place(entry)} ${what}: ${texts}`;
+    const everybodyHas = (register: number, bit: number): boolean =>
+      [...view.vcpuAreas()].every(({ area }) => (view.memory.loadWord(area + register) & bit) !== 0);
+    const modes = {
+      everybodyHasNx: everybodyHas(VcpuCell.efer, Efer.nxe),
+      everybodyHasPse: everybodyHas(VcpuCell.cr4, Cr4.pse),
+    };
+    for (const entries of [view.leaves, view.uppers])
+      for (const entry of entries) {
+        if (isFakeLeafType(entry.shadow.type)) continue;
+        const what = excess(entry, modes);
+        if (what !== undefined)
+          yield `${place(entry)} ${what}: shadow ${entryText(entry.low, entry.high)}, ${guestText(entry)}`;
       }
-    }
   },
 };
 
@@ -83,14 +83,15 @@ export const leavesFollowP2m: Invariant = {
   source: "spec 15.3, 15.4, I2",
   because: "the guest reads and writes memory that is not, or no longer, its own",
   *violations(view) {
-    for (const entry of view.leaves()) {
-      const { shadow } = entry;
-      const guest = isFakeLeafType(shadow.type) ? undefined : view.guestEntry(entry);
-      const gfn = guest === undefined ? shadow.back + entry.index : frameOfEntry(guest.low, guest.high);
+    for (const entry of view.leaves) {
+      const gfn = gfnOf(entry);
       const frame = view.machine.p2m.frameOf(gfn);
       if (frame !== entry.frame)
         yield `${place(entry)} maps ${hex(entry.frame)}, the p2m has ${hex(frame)} for gfn ${hex(gfn)}`;
-      if (guest === undefined && (entry.low & (PRESENT | USER | ACCESSED)) !== (PRESENT | USER | ACCESSED))
+      if (
+        isFakeLeafType(entry.shadow.type) &&
+        (entry.low & (PRESENT | USER | ACCESSED)) !== (PRESENT | USER | ACCESSED)
+      )
         yield `${place(entry)} lacks rights of a superpage: ${entryText(entry.low, entry.high)}`;
     }
   },
@@ -102,23 +103,13 @@ export const magicEntriesAreTrue: Invariant = {
   source: "spec 15.3, I11",
   because: "the lock-free fast path answers from a magic entry alone",
   *violations(view) {
-    for (const shadow of view.shadows) {
-      if (!isLeafType(shadow.type)) continue;
-      for (const entry of view.entriesOf(shadow)) {
-        if (!entry.isMagic) continue;
-        const isFake = isFakeLeafType(shadow.type);
-        const guest = isFake ? { low: PRESENT, high: 0 } : view.guestEntry(entry);
-        if (isNotPresentMagic(entry.low)) {
-          if ((guest.low & PRESENT) !== 0)
-            yield `${place(entry)} says not present, the guest has ${entryText(guest.low, guest.high)}`;
-          continue;
-        }
-        const gfn = isFake ? shadow.back + entry.index : frameOfEntry(guest.low, guest.high);
-        if ((guest.low & PRESENT) === 0 || mmioMagicGfn(entry.low, entry.high) !== gfn)
-          yield `${place(entry)} is MMIO of another gfn than ${entryText(guest.low, guest.high)}`;
-        else if (view.machine.p2m.frameOf(gfn) !== NO_MFN)
-          yield `${place(entry)} is MMIO, but gfn ${hex(gfn)} is memory`;
-      }
+    for (const entry of view.magicEntries) {
+      const gfn = gfnOf(entry);
+      if (isNotPresentMagic(entry.low)) yield `${place(entry)} says not present, ${guestText(entry)}`;
+      else if ((entry.guestLow & PRESENT) === 0 || mmioMagicGfn(entry.low, entry.high) !== gfn)
+        yield `${place(entry)} is MMIO of gfn ${hex(mmioMagicGfn(entry.low, entry.high))}, ${guestText(entry)}`;
+      else if (view.machine.p2m.frameOf(gfn) !== NO_MFN)
+        yield `${place(entry)} is MMIO, but gfn ${hex(gfn)} is memory`;
     }
   },
 };
@@ -130,16 +121,15 @@ export const upperEntriesFollowGuest: Invariant = {
   because: "a walk goes through tables that the guest has replaced",
   *violations(view) {
     const byHead = new Map(view.shadows.map((shadow) => [Number(shadow.head), shadow]));
-    for (const entry of view.uppers()) {
+    for (const entry of view.uppers) {
       const child = byHead.get(entry.frame);
       if (child === undefined) {
         yield `${place(entry)} points to ${hex(entry.frame)}, which is no shadow`;
         continue;
       }
-      const guest = view.guestEntry(entry);
-      const gfn = frameOfEntry(guest.low, guest.high);
+      const gfn = gfnOf(entry);
       const { format, type } = entry.shadow;
-      const isLarge = child.type === fakeLeafTypeOf(format) && (guest.low & PAGE_SIZE) !== 0;
+      const isLarge = child.type === fakeLeafTypeOf(format) && (entry.guestLow & PAGE_SIZE) !== 0;
       const back = isLarge ? gfn & -superpagePages(format) : view.machine.p2m.frameOf(gfn);
       const isRightType = isLarge || child.type === childTypeOf(type);
       if (!isRightType || child.back !== back)

@@ -5,7 +5,9 @@
 import type { Finding } from "../machine/vcpu.ts";
 import type { Machine } from "../hypervisor/machine.ts";
 import {
+  heapIsComplete,
   pageCountsAreExact,
+  pagetablesAreReadOnly,
   pinnedListIsExact,
   poolIsComplete,
   shadowCountsAreExact,
@@ -19,6 +21,7 @@ import {
   upperEntriesFollowGuest,
 } from "./audit-entries.ts";
 import { flagsMatchShadows, shadowsAreHashed, shadowsAreUnique } from "./audit-hash.ts";
+import { rootsAreLoaded } from "./audit-roots.ts";
 import { cachedTablesAreTables, tlbsMapGuestMemory, tlbsRespectPagetables } from "./audit-tlb.ts";
 import type { Invariant } from "./invariant.ts";
 import { MachineView } from "./machine-view.ts";
@@ -32,6 +35,8 @@ export const INVARIANTS: readonly Invariant[] = [
   leavesFollowP2m,
   magicEntriesAreTrue,
   upperEntriesFollowGuest,
+  rootsAreLoaded,
+  pagetablesAreReadOnly,
   typecountsAreExact,
   pageCountsAreExact,
   shadowCountsAreExact,
@@ -41,6 +46,7 @@ export const INVARIANTS: readonly Invariant[] = [
   flagsMatchShadows,
   pinnedListIsExact,
   poolIsComplete,
+  heapIsComplete,
 ];
 
 /** Findings of one invariant that are kept: the rest say the same. */

@@ -13,10 +13,11 @@ import { isInForce } from "../machine/flush.ts";
 import { Tlb } from "../machine/tlb.ts";
 import { StructureCache } from "../machine/structure-cache.ts";
 import type { Machine } from "../hypervisor/machine.ts";
-import { isMagic } from "../hypervisor/shadow/shadow-entry.ts";
+import { isMagic, isNotPresentMagic } from "../hypervisor/shadow/shadow-entry.ts";
 import {
   ShadowType,
   formatOfType,
+  isFakeLeafType,
   isLeafType,
   levelOfType,
   pagesOfType,
@@ -38,7 +39,7 @@ export interface ShadowInfo {
   readonly pages: readonly Mfn[];
 }
 
-/** One entry of a shadow that is not zero, with the guest's index. */
+/** One present entry of a shadow, with the guest's. */
 export interface ShadowEntry {
   readonly shadow: ShadowInfo;
   readonly cell: number;
@@ -46,10 +47,17 @@ export interface ShadowEntry {
   readonly index: number;
   readonly low: number;
   readonly high: number;
-  readonly isPresent: boolean;
-  readonly isMagic: boolean;
   /** The frame it names. Means nothing for magic entries. */
   readonly frame: Mfn;
+  /** The guest entry that it stands for. An fl1's has none: its entries stand for a present one that grants all. */
+  readonly guestLow: number;
+  readonly guestHigh: number;
+}
+
+interface Found {
+  readonly leaves: ShadowEntry[];
+  readonly uppers: ShadowEntry[];
+  readonly magicEntries: ShadowEntry[];
 }
 
 /** One vCPU's cached translations. */
@@ -60,65 +68,31 @@ export interface TlbLine {
   readonly flags: number;
 }
 
-/** A machine, all of whose vCPUs are parked, halted or ended. */
+/** A machine, all of whose vCPUs are parked, halted or ended. Everything is read once, when it is made. */
 export class MachineView {
   readonly machine: Machine;
   readonly memory: SharedMemory;
   readonly frames: FrameTable;
   readonly shadows: readonly ShadowInfo[];
+  /** Every leaf that maps a frame. */
+  readonly leaves: readonly ShadowEntry[];
+  /** Every upper entry that points to a table; of 2-on-3 level 2 shadows only the even slots, which own the references. */
+  readonly uppers: readonly ShadowEntry[];
+  /** Every magic entry, less those that rightly say "not present": they are many. */
+  readonly magicEntries: readonly ShadowEntry[];
+  readonly #words: Int32Array;
 
   constructor(machine: Machine) {
     this.machine = machine;
     this.memory = machine.memory;
     this.frames = machine.frames;
+    this.#words = machine.memory.view;
     this.shadows = this.#findShadows();
-  }
-
-  /** The shadow of a frame as a type, if there is one. */
-  shadowOf(back: number, type: number): ShadowInfo | undefined {
-    return this.shadows.find((shadow) => shadow.back === back && shadow.type === type);
-  }
-
-  /** Every entry of a shadow that is not zero; of 2-on-3 level 2 shadows only the even slots, which own the references. */
-  *entriesOf(shadow: ShadowInfo): Iterable<ShadowEntry> {
-    const step = shadow.type === ShadowType.l2_32 ? 2 : 1;
-    for (const [position, page] of shadow.pages.entries()) {
-      for (let slot = 0; slot < ENTRIES; slot += step) {
-        const cell = (page << 10) | (slot << 1);
-        const low = this.memory.loadEntry(cell);
-        const { high } = this.memory;
-        if (low === 0 && high === 0) continue;
-        const index = (position * ENTRIES + slot) / step;
-        const magic = isMagic(low, high);
-        const isPresent = (low & PRESENT) !== 0;
-        const frame = mfn(frameOfEntry(low, high));
-        yield { shadow, cell, index, low, high, isPresent, isMagic: magic, frame };
-      }
-    }
-  }
-
-  /** Every present leaf that maps a frame. */
-  *leaves(): Iterable<ShadowEntry> {
-    for (const shadow of this.shadows) {
-      if (!isLeafType(shadow.type)) continue;
-      for (const entry of this.entriesOf(shadow)) if (entry.isPresent && !entry.isMagic) yield entry;
-    }
-  }
-
-  /** Every present upper entry. */
-  *uppers(): Iterable<ShadowEntry> {
-    for (const shadow of this.shadows) {
-      if (isLeafType(shadow.type)) continue;
-      for (const entry of this.entriesOf(shadow)) if (entry.isPresent) yield entry;
-    }
-  }
-
-  /** The guest entry that a shadow entry stands for, as low and high half. */
-  guestEntry(entry: ShadowEntry): { readonly low: number; readonly high: number } {
-    const table = entry.shadow.back << 10;
-    if (entry.shadow.format === 2) return { low: this.memory.loadWord(table | entry.index), high: 0 };
-    const low = this.memory.loadEntry(table | (entry.index << 1));
-    return { low, high: this.memory.high };
+    const found = { leaves: [], uppers: [], magicEntries: [] };
+    for (const shadow of this.shadows) this.#collect(shadow, found);
+    this.leaves = found.leaves;
+    this.uppers = found.uppers;
+    this.magicEntries = found.magicEntries;
   }
 
   /** Control cells of every vCPU, by number. */
@@ -153,6 +127,36 @@ export class MachineView {
     for (const { vcpu, area } of this.vcpuAreas())
       if (this.memory.loadWord(area + VcpuCell.state) === VcpuState.parked && isInForce(this.memory, area))
         yield vcpu;
+  }
+
+  /** Sorts the present entries of a shadow. Plain reads, for nobody else runs: this is most of an audit's time. */
+  #collect(shadow: ShadowInfo, found: Found): void {
+    const words = this.#words;
+    const { type, pages, format, back } = shadow;
+    const isLeaf = isLeafType(type);
+    const hasGuestEntry = !isFakeLeafType(type);
+    const step = type === ShadowType.l2_32 ? 2 : 1;
+    const guestWords = format === 2 ? 1 : 2;
+    const table = back << 10;
+    for (const [position, page] of pages.entries()) {
+      for (let slot = 0; slot < ENTRIES; slot += step) {
+        const cell = (page << 10) | (slot << 1);
+        const low = words[cell] ?? 0;
+        if ((low & PRESENT) === 0) continue;
+        const high = words[cell + 1] ?? 0;
+        const index = (position * ENTRIES + slot) / step;
+        const guestCell = table | (index * guestWords);
+        const guestLow = hasGuestEntry ? (words[guestCell] ?? 0) : PRESENT;
+        const guestHigh = hasGuestEntry && format !== 2 ? (words[guestCell + 1] ?? 0) : 0;
+        const magic = isLeaf && isMagic(low, high);
+        if (magic && isNotPresentMagic(low) && (guestLow & PRESENT) === 0) continue;
+        const frame = mfn(frameOfEntry(low, high));
+        const entry = { shadow, cell, index, low, high, frame, guestLow, guestHigh };
+        if (magic) found.magicEntries.push(entry);
+        else if (isLeaf) found.leaves.push(entry);
+        else found.uppers.push(entry);
+      }
+    }
   }
 
   #findShadows(): ShadowInfo[] {

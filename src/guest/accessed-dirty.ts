@@ -3,7 +3,7 @@
  * forgotten the translation, a page whose contents then change must have D again, and one that is read must have A.
  */
 import { EntryFlag } from "../machine/entry.ts";
-import { hex } from "./cpu.ts";
+import { hex } from "./hex.ts";
 import type { Cpu } from "./cpu.ts";
 import { PAGE_SLOTS, SLOT_STRIDE } from "./kernel/image.ts";
 

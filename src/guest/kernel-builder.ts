@@ -37,6 +37,14 @@ const FLUSH_STYLES: readonly FlushStyle[] = ["invlpg", "reload"];
 /** Kernel mappings are there for good: A and D are set from the start, as Linux does. */
 const KERNEL_FLAGS = EntryFlag.writable | EntryFlag.accessed | EntryFlag.dirty | EntryFlag.global;
 
+/** Where a kernel's data lies, and its end. */
+interface KernelPlaces extends Pick<
+  KernelImage,
+  "globals" | "pageNext" | "pageCount" | "spaces" | "perCpu" | "data" | "pdpts" | "windowTable"
+> {
+  readonly dataEnd: number;
+}
+
 /** Builds a kernel with the loader's pages. Called by the loader. */
 export function buildKernel(loader: Loader, wish: KernelWish): KernelImage {
   const { format, vcpus, ram } = loader;
@@ -49,17 +57,10 @@ export function buildKernel(loader: Loader, wish: KernelWish): KernelImage {
   const map = addressMap(format, personality);
   const spacesMax = wish.spacesMax ?? 64;
   const dataWords = wish.dataWords ?? 0;
-  const globals = loader.kernelPages(1);
-  const pageNext = loader.kernelPages(pagesFor(4 * ram.pages));
-  const pageCount = loader.kernelPages(pagesFor(4 * ram.pages));
-  const spaces = loader.kernelPages(pagesFor(SPACE_BYTES * spacesMax));
-  const perCpu = loader.kernelPages(pagesFor(CPU_BYTES * vcpus));
-  const data = loader.kernelPages(pagesFor(4 * dataWords));
-  const pdpts = format === "pae" ? loader.kernelPages(pagesFor(PDPT_BYTES * spacesMax)) : 0;
-  const windowTable = loader.kernelPages(1) / PAGE_BYTES;
-  const dataEnd = loader.kernelPages(0);
+  const places = layOutData(loader, spacesMax, dataWords);
   const tables = loader.tables();
-  const root = format === "pae" ? pdpts : loader.kernelPages(1);
+  const { windowTable, dataEnd, ...data } = places;
+  const root = format === "pae" ? data.pdpts : loader.kernelPages(1);
   const half = new KernelHalf(loader, { map, root, windowTable });
   if (personality === "one-to-one") half.mapAllMemory(wish.largePages ?? true);
   else half.mapData(dataEnd);
@@ -75,19 +76,29 @@ export function buildKernel(loader: Loader, wish: KernelWish): KernelImage {
     vcpus,
     ramPages: ram.pages,
     root,
-    globals,
-    pageNext,
-    pageCount,
-    spaces,
+    ...data,
     spacesMax,
-    perCpu,
-    data,
     dataWords,
-    pdpts,
     windowTable,
     rootEntries,
     level2Entries,
     areas: wish.areas.map((area) => completeArea(area, tables)),
+  };
+}
+
+/** Gives everything that the kernel keeps its place, from the bottom of memory on. */
+function layOutData(loader: Loader, spacesMax: number, dataWords: number): KernelPlaces {
+  const { format, vcpus, ram } = loader;
+  return {
+    globals: loader.kernelPages(1),
+    pageNext: loader.kernelPages(pagesFor(4 * ram.pages)),
+    pageCount: loader.kernelPages(pagesFor(4 * ram.pages)),
+    spaces: loader.kernelPages(pagesFor(SPACE_BYTES * spacesMax)),
+    perCpu: loader.kernelPages(pagesFor(CPU_BYTES * vcpus)),
+    data: loader.kernelPages(pagesFor(4 * dataWords)),
+    pdpts: format === "pae" ? loader.kernelPages(pagesFor(PDPT_BYTES * spacesMax)) : 0,
+    windowTable: loader.kernelPages(1) / PAGE_BYTES,
+    dataEnd: loader.kernelPages(0),
   };
 }
 
@@ -159,13 +170,18 @@ class KernelHalf {
       : this.#present(this.#root, firstRootEntry, format.rootEntries, 0).filter(
           (_, at, all) => all[at - (at % 3)] !== self,
         );
-    const level2Entries: number[] = [];
-    for (let slot = 2; isLinearPae && slot < 4; slot++) {
-      const table = (this.#tables.readEntryLow(this.#root + slot * format.entryBytes) >>> 12) * PAGE_BYTES;
+    return { rootEntries, level2Entries: isLinearPae ? this.#kernelLevel2Entries() : [] };
+  }
+
+  /** PAE with a linear map: what the upper two level 2 tables hold besides the map of themselves. */
+  #kernelLevel2Entries(): number[] {
+    const found: number[] = [];
+    for (let slot = 2; slot < 4; slot++) {
+      const table = (this.#tables.readEntryLow(this.#root + 8 * slot) >>> 12) * PAGE_BYTES;
       const first = slot === 3 ? 4 : 0;
-      level2Entries.push(...this.#present(table, first, LEVEL2_ENTRIES, slot * LEVEL2_ENTRIES));
+      found.push(...this.#present(table, first, LEVEL2_ENTRIES, slot * LEVEL2_ENTRIES));
     }
-    return { rootEntries, level2Entries };
+    return found;
   }
 
   /** Index plus `base`, low and high half of each entry that is present. */

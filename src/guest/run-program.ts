@@ -1,5 +1,5 @@
 /** How an engine runs one vCPU's program, from its first operation to its last. */
-import { GuestPanic, MachineStopped } from "./cpu.ts";
+import { GuestPanic, MachineStopped } from "./program-ends.ts";
 import type { Cpu } from "./cpu.ts";
 import type { Scenario, ScenarioOptions } from "./scenario.ts";
 

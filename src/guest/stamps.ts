@@ -12,7 +12,7 @@
 import { vcpuId } from "../memory/units.ts";
 import { VcpuCell, vcpuArea } from "../memory/vcpu-area.ts";
 import { PAGE_SLOTS, SLOT_STRIDE } from "./kernel/image.ts";
-import { hex } from "./cpu.ts";
+import { hex } from "./hex.ts";
 import type { Cpu } from "./cpu.ts";
 import type { MachineAtRest } from "./scenario.ts";
 

@@ -7,7 +7,7 @@
 import { EntryFlag } from "../machine/entry.ts";
 import { Status } from "../machine/exits.ts";
 import { FaultCode } from "../machine/fault-code.ts";
-import { hex } from "./cpu.ts";
+import { hex } from "./hex.ts";
 import type { Kernel } from "./kernel/kernel.ts";
 import { entryHigh, entryLow } from "./hardware.ts";
 

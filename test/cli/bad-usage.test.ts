@@ -204,6 +204,13 @@ test("a scenario file that waits at its top for ever", { timeout: 60_000 }, asyn
   expectOneLine(err, `${path}: cannot be loaded: the module does not finish loading within 10 s`);
 });
 
+test("a scenario file that throws later, outside any program", async () => {
+  const late = 'setTimeout(() => { throw new Error("planted"); }, 100);';
+  const { code, err } = await umbra(["stress", file("late.ts", WHOLE + late), "--seconds", "30"]);
+  expect(code).toBe(5);
+  expectOneLine(err, "Umbra failed: planted");
+});
+
 test("a scenario file beside a package.json that says nothing runs without a warning", async () => {
   file("package.json", "{}");
   const path = file("mine.ts", WHOLE);

@@ -60,5 +60,7 @@ it("reports a page that was read and has no A", () => {
   const oracle = new AccessOracle(guest.cpu, losing(EntryFlag.accessed, kernel.memory), 2);
   oracle.cleanPage(DATA, 0);
   oracle.checkPage(DATA, 0);
-  expect(guest.findings).toEqual(["accessed-dirty: page 0 at 0x2000000 has just been read and its entry lacks A"]);
+  expect(guest.findings).toEqual([
+    "accessed-dirty: page 0 at 0x2000000 has just been read and its entry lacks A",
+  ]);
 });

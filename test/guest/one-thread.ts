@@ -22,7 +22,13 @@ export interface OneThreadSetup {
 }
 
 /** Runs for at least so many operations. */
-export function runOnOneThread({ scenario, format, operations, options, seed }: OneThreadSetup): OneThreadRun {
+export function runOnOneThread({
+  scenario,
+  format,
+  operations,
+  options,
+  seed,
+}: OneThreadSetup): OneThreadRun {
   const config = machineWish(scenario, 1, options);
   const guest = new GuestMachine({ format, seed, operationsMax: operations, config });
   const shared: unknown = structuredClone(scenario.boot(guest.loader, options));

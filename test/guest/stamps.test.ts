@@ -34,7 +34,11 @@ beforeEach(() => {
 });
 
 /** The other vCPU's stamp of a page, in one of the three steps in which it is made, or all of them. */
-function otherStamps(page: number, sequence: number, steps: { begun?: number; word?: number; done?: number } = {}): void {
+function otherStamps(
+  page: number,
+  sequence: number,
+  steps: { begun?: number; word?: number; done?: number } = {},
+): void {
   const { memory, layout } = guest.machine;
   memory.storeWord(vcpuArea(layout, vcpuId(WRITER)) + VcpuCell.stampBegun, steps.begun ?? sequence);
   const at = (firstFrame + page) * PAGE + SLOT_BYTES;
@@ -69,13 +73,17 @@ describe("reports", () => {
     const at = (firstFrame + 1) * PAGE + SLOT_BYTES;
     guest.ram.writeWord(at + 4, 0x4000_0000 | WRITER);
     look(1);
-    expect(guest.findings).toEqual(["memory: slot 1 of page 1 at 0x1001100 holds stamp 5 of vCPU 1 for page 0"]);
+    expect(guest.findings).toEqual([
+      "memory: slot 1 of page 1 at 0x1001100 holds stamp 5 of vCPU 1 for page 0",
+    ]);
   });
 
   it("a word that is no stamp", () => {
     guest.ram.writeWord(firstFrame * PAGE + SLOT_BYTES, 0xdead_f0f0 | 0);
     look(0);
-    expect(guest.findings).toEqual(["memory: slot 1 of page 0 at 0x1000100 holds 0x0:0xdeadf0f0, which is no stamp"]);
+    expect(guest.findings).toEqual([
+      "memory: slot 1 of page 0 at 0x1000100 holds 0x0:0xdeadf0f0, which is no stamp",
+    ]);
   });
 
   it("an old value, though this reader never saw a newer one", () => {
@@ -109,7 +117,9 @@ describe("reports", () => {
     const last = stamps.stampPage(FILE, 0);
     guest.ram.writeWord(firstFrame * PAGE, last - 1);
     look(0);
-    expect(guest.findings).toEqual(["memory: slot 0 of page 0 at 0x1000000 holds stamp 1, but stamp 2 had been stored before the load"]);
+    expect(guest.findings).toEqual([
+      "memory: slot 0 of page 0 at 0x1000000 holds stamp 1, but stamp 2 had been stored before the load",
+    ]);
   });
 
   it("a word that went back to zero", () => {
@@ -157,7 +167,9 @@ describe("pages that one vCPU uses", () => {
     own.checkSlot(FILE, 0, 2, size);
     expect(guest.findings).toHaveLength(1);
     expect(guest.findings[0]).toMatch(
-      new RegExp(`^memory: slot 2 of page 0 at 0x1000200, read by ${String(size)} bytes, should hold stamp 1 of vCPU 0`),
+      new RegExp(
+        `^memory: slot 2 of page 0 at 0x1000200, read by ${String(size)} bytes, should hold stamp 1 of vCPU 0`,
+      ),
     );
   });
 

@@ -189,7 +189,9 @@ export class RandomGuest {
       case 10:
         return this.#repair();
       case 11:
-        return a % 4 === 0 ? this.#resizePool(b) : this.#reusePage(index, b, c, d);
+        return a % 8 === 0 ? this.#resizePool(b) : this.#reusePage(index, b, c, d);
+      case 13:
+        return this.#remap(index, b, c, d);
       case 12:
         return this.#clearTable(index, a, b, c);
       default:
@@ -292,7 +294,7 @@ export class RandomGuest {
     const flat = this.#flat(vcpu);
     const tree = this.#trees[a % 2];
     const gfn = a % 5 === 0 ? b % PAGES : (tree?.root ?? 0);
-    return this.#loadRootAt(vcpu, gfn, a % 7 === 0 && flat.levels === 3 ? (b % 128) * 32 : 0);
+    return this.#loadRootAt(vcpu, gfn, a % 7 === 0 && flat.levels === 3 ? ([0, 1, 63, 127][b % 4] ?? 0) * 32 : 0);
   }
 
   #loadRootAt(vcpu: number, gfn: number, offset: number): undefined {
@@ -305,12 +307,14 @@ export class RandomGuest {
   }
 
   #invalidate(vcpu: number, a: number, b: number): string | undefined {
+    return this.#invalidateAt(vcpu, this.#addressOf(a, b));
+  }
+
+  #invalidateAt(vcpu: number, wanted: bigint): undefined {
     const flat = this.#flat(vcpu);
-    const wanted = this.#addressOf(a, b);
     const address = flat.levels === 4 ? wanted : BigInt.asUintN(32, wanted);
     this.#cpu(vcpu).invlpg(address);
     this.flat.invalidate(flat, address);
-    return undefined;
   }
 
   #setPrivilege(vcpu: number, a: number, b: number): string | undefined {
@@ -429,6 +433,31 @@ export class RandomGuest {
     if (this.memory.has(Math.floor(at / 4096))) this.memory.words[at >>> 2] = value;
   }
 
+  /** A page is used, its table stops being one, perhaps, the entry changes, the guest flushes and uses it again. */
+  #remap(vcpu: number, b: number, c: number, d: number): string | undefined {
+    const cpu = this.#flat(vcpu);
+    const address = this.#addressOf(c % 4 === 0 ? 5 : 0, b);
+    const tree = this.#trees[cpu.root === this.#trees[0]?.root ? 0 : 1] ?? this.machine.tables;
+    const leaf = this.#initialPlace(tree, address, 1);
+    const load: Wish = { kind: "load", address, size: 1, value: 0n, expected: 0n };
+    const store = (at: number, size: number, value: bigint): string | undefined =>
+      this.#ask(vcpu, this.#storeAt(cpu, at, size, value));
+    const last = leaf - (leaf % 4096) + 4080;
+    return (
+      this.#ask(vcpu, load) ??
+      [
+        (): string | undefined => store(last, 8, 0n) ?? store(last, 8, 0n),
+        (): string | undefined => store(last + 1, 4, 0n),
+        (): undefined => this.#writeByDevice(last, 0),
+        (): undefined => this.#loadRootAt((vcpu + 1) % this.plan.vcpus, tree.root, 0),
+        (): string | undefined => this.#changeP2m(d, c),
+      ][d % 5]?.() ??
+      store(leaf, entrySize(cpu), entryOf(this.#target(d >>> 3), USER_PAGE)) ??
+      this.#invalidateAt(vcpu, address) ??
+      this.#ask(vcpu, load)
+    );
+  }
+
   /** A page is used, unmapped without a flush, and becomes something else: a table, a root, or nobody's. */
   #reusePage(vcpu: number, b: number, c: number, d: number): string | undefined {
     const cpu = this.#flat(vcpu);
@@ -446,7 +475,12 @@ export class RandomGuest {
     if (d % 3 === 1) return this.#loadRootAt(other, gfn, 0);
     const above = 0x20_0000n << BigInt(c % 3);
     const at = this.#initialPlace(tree, above, 2);
-    const linked = this.#storeAt(this.#flat(other), at, entrySize(this.#flat(other)), entryOf(gfn, USER_PAGE));
+    const linked = this.#storeAt(
+      this.#flat(other),
+      at,
+      entrySize(this.#flat(other)),
+      entryOf(gfn, USER_PAGE),
+    );
     return this.#ask(other, linked) ?? this.#ask(other, { ...store, kind: "load", address: above });
   }
 
@@ -481,6 +515,10 @@ export class RandomGuest {
       tree.link(self, levels, tree.root);
       return;
     }
+    // More roots in the page of the first, as small kernels keep them: each with the level 2 tables in another order.
+    for (const at of [32, 0x7e0, 0xfe0])
+      for (let slot = 0; slot < 4; slot++)
+        tree.write(tree.root * 4096 + at + slot * 8, tree.read(tree.root * 4096 + ((slot + at / 32) % 4) * 8));
     for (let slot = 0; slot < 4; slot++)
       tree.link(self + (BigInt(slot) << 21n), 2, tree.tableAt(BigInt(slot) << 30n, 2));
   }

@@ -31,17 +31,20 @@ const PROMISED = [
 ];
 
 const files = filesIn("scenarios").filter((file) => !file.slice("scenarios/".length).includes("/"));
-const scenarios: { name: string; scenario: Scenario }[] = [];
-for (const file of files) {
-  const module: { readonly default: Scenario } = await import(join(ROOT, file));
-  scenarios.push({ name: basename(file, ".ts"), scenario: module.default });
-}
-const everyGuest = scenarios.flatMap(({ name, scenario }) => scenario.guests.map((format) => ({ name, format, scenario })));
+const scenarios = await Promise.all(
+  files.map(async (file) => {
+    const module: { readonly default: Scenario } = await import(join(ROOT, file));
+    return { name: basename(file, ".ts"), scenario: module.default };
+  }),
+);
+const everyGuest = scenarios.flatMap(({ name, scenario }) =>
+  scenario.guests.map((format) => ({ name, format, scenario })),
+);
 
 /** The options with each personality in turn, where there is a choice. */
 function variants({ options, choices }: Scenario): ScenarioOptions[] {
   const maps = choices?.["map"] ?? [];
-  return maps.length === 0 ? [options] : maps.map((map) => ({ ...options, map }));
+  return maps.length === 0 ? [options] : maps.map((map) => Object.assign({}, options, { map }));
 }
 
 function boot(scenario: Scenario, vcpus: number, format: GuestFormat, options: ScenarioOptions): unknown {
@@ -91,28 +94,37 @@ describe.each(scenarios)("$name", ({ name, scenario }) => {
   });
 });
 
-it.each(everyGuest)("$name runs clean on one vCPU of a $format guest, with every personality", ({ format, scenario }) => {
-  for (const options of variants(scenario)) {
-    const run = runOnOneThread({ scenario, format, operations: 6000, options, seed: 3 });
-    expect(run.findings).toEqual([]);
-    expect({ end: run.end, broken: run.broken }).toEqual({ end: "finished", broken: [] });
-    expect(run.operations).toBeGreaterThanOrEqual(6000);
-  }
-});
+it.each(everyGuest)(
+  "$name runs clean on one vCPU of a $format guest, with every personality",
+  ({ format, scenario }) => {
+    for (const options of variants(scenario)) {
+      const run = runOnOneThread({ scenario, format, operations: 6000, options, seed: 3 });
+      expect(run.findings).toEqual([]);
+      expect({ end: run.end, broken: run.broken }).toEqual({ end: "finished", broken: [] });
+      expect(run.operations).toBeGreaterThanOrEqual(6000);
+    }
+  },
+);
 
 async function stress(scenario: string, request: Omit<StressRequest, "scenario">): Promise<StressResult> {
   return runStress(await planStress({ scenario, seconds: "0.5", seed: "1", ...request }));
 }
 
-it.each(everyGuest)("$name runs clean on two threads of a $format guest", async ({ name, format }) => {
+/** One format of each scenario, so that every format has its turn: threads take long to start. */
+const oneGuestEach = scenarios.map(({ name, scenario }, index) => ({
+  name,
+  format: scenario.guests[index % scenario.guests.length],
+}));
+
+it.each(oneGuestEach)("$name runs clean on two threads of a $format guest", async ({ name, format }) => {
   const result = await stress(name, { vcpus: "2", guest: format });
   expect(result.violations).toEqual([]);
   expect(result).toMatchObject({ outcome: "completed", stuck: [] });
   expect(result.operations).toBeGreaterThan(100);
 });
 
-it.each(["2level", "pae", "4level"])("a %s kernel that tells nobody of its changes is caught", async (guest) => {
+it("a kernel that tells nobody of its changes is caught", async () => {
   const file = join(import.meta.dirname, "forgetful-kernel.ts");
-  const result = await stress(file, { vcpus: "2", guest, seconds: "2" });
+  const result = await stress(file, { vcpus: "2", guest: "4level", seconds: "2" });
   expect(new Set(result.violations.map(({ check }) => check))).toContain("memory");
 });

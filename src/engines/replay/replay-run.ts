@@ -14,18 +14,19 @@ import { vcpuId } from "../../memory/units.ts";
 import { Doorbell, vcpuArea } from "../../memory/vcpu-area.ts";
 import { ring } from "../../memory/wait.ts";
 import type { VerifyOutcome } from "../../report/types.ts";
-import { Diagnosis } from "../stress/diagnosis.ts";
-import { Heartbeats } from "../stress/heartbeats.ts";
 import { firstLine } from "../usage.ts";
 import type { LoadedTrace } from "./load-trace.ts";
 import type { ReplayOutcome } from "./outcome.ts";
 import type { ReplayTask } from "./replay-vcpu.ts";
+import { Watch } from "./watch.ts";
 
 const WORKER = fileURLToPath(new URL("../../../workers/replay-worker.ts", import.meta.url));
 const WATCHDOG_SECONDS = 20;
+const START_SECONDS = 60;
 const TICK_MS = 10;
-/** Workers that were told to stop get this long. */
+/** Workers that were told to stop get this long; those that hang are not expected to hear it. */
 const STOP_SECONDS = 5;
+const HANGING_STOP_SECONDS = 0.5;
 
 /** What a replay may be told and asked while it runs. */
 export interface ReplayHooks {
@@ -110,8 +111,7 @@ class ReplayRun {
   readonly #records: number;
   readonly #members: readonly Member[];
   readonly #hooks: ReplayHooks;
-  readonly #heartbeats: Heartbeats;
-  readonly #diagnosis: Diagnosis;
+  readonly #watch: Watch;
   readonly #began = performance.now();
   #outcome: VerifyOutcome = "completed";
   #reason: string | null = null;
@@ -121,9 +121,7 @@ class ReplayRun {
     this.#records = trace.records;
     this.#members = members;
     this.#hooks = hooks;
-    this.#heartbeats = new Heartbeats(machine.memory, machine.layout);
-    const programs = members.map(({ vcpu }) => `records of CPU ${String(vcpu)}`);
-    this.#diagnosis = new Diagnosis(machine.memory, machine.layout, this.#heartbeats, programs);
+    this.#watch = new Watch(machine);
   }
 
   async toItsEnd(): Promise<ReplayEnd> {
@@ -131,7 +129,8 @@ class ReplayRun {
     // A vCPU that came to an early end, or to none, leaves others waiting for their turn.
     if (!this.#haveAllEnded()) {
       this.#stop();
-      const until = performance.now() + STOP_SECONDS * 1000;
+      const patience = this.#outcome === "stuck" ? HANGING_STOP_SECONDS : STOP_SECONDS;
+      const until = performance.now() + patience * 1000;
       while (!this.#haveAllEnded() && performance.now() < until) await pause(TICK_MS);
     }
     const outcomes = this.#members.flatMap(({ outcome }) => (outcome === undefined ? [] : [outcome]));
@@ -150,7 +149,7 @@ class ReplayRun {
 
   async #tick(): Promise<void> {
     await pause(TICK_MS);
-    this.#heartbeats.sample();
+    this.#watch.sample();
     const { memory, layout } = this.#machine;
     const done = memory.loadWord(layout.regions.control.offset + TurnCell.done);
     this.#hooks.onProgress?.(Math.min(1, done / this.#records));
@@ -166,10 +165,13 @@ class ReplayRun {
       this.#end("worker-died", `the thread of vCPU ${lost.vcpu} ended: ${lost.lost ?? ""}`);
       return true;
     }
-    const still = this.#heartbeats.allStillSeconds();
+    if (!this.#watch.haveAllStarted && performance.now() - this.#began > START_SECONDS * 1000) {
+      this.#end("stuck", `not all threads had started after ${START_SECONDS} s`);
+      return true;
+    }
+    const still = this.#watch.stillSeconds();
     if (still >= (this.#hooks.watchdogSeconds ?? WATCHDOG_SECONDS)) {
-      const everybody = this.#members.map(({ vcpu }) => this.#diagnosis.brief(vcpu));
-      this.#end("stuck", `no vCPU has moved for ${still.toFixed(1)} s: ${everybody.join("; ")}`);
+      this.#end("stuck", `no vCPU has moved for ${still.toFixed(1)} s: ${this.#watch.describe()}`);
       return true;
     }
     return this.#members.some(({ outcome }) => outcome?.isFinished === false);

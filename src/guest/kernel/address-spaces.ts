@@ -227,7 +227,9 @@ export class AddressSpaces {
         const entry = (level2Entries[index] ?? 0) - slot * LEVEL2_ENTRIES;
         if (entry >= 0 && entry < LEVEL2_ENTRIES) this.#clearEntry(table, entry);
       }
-      for (let self = 0; slot === 3 && self < ALL_LEVEL2_TABLES; self++) this.#clearEntry(table, self);
+      if (slot === ALL_LEVEL2_TABLES - 1) {
+        for (let self = 0; self < ALL_LEVEL2_TABLES; self++) this.#clearEntry(table, self);
+      }
       this.#tables.giveTable(frame);
     }
   }

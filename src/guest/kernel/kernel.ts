@@ -2,7 +2,8 @@
  * The kernel of a guest, as one vCPU runs it: a boot loader has put it into memory, `Kernel.start` switches paging on and
  * begins to take faults and interrupts. What vCPUs share is in guest memory; an instance holds only what is one vCPU's.
  */
-import type { Cpu, TrapHandler } from "../cpu.ts";
+import type { Cpu } from "../cpu.ts";
+import type { TrapHandler } from "../memory-operations.ts";
 import { KERNEL_SPACE, AddressSpaces } from "./address-spaces.ts";
 import { EntryAccess } from "./entry-access.ts";
 import { Global } from "./image.ts";

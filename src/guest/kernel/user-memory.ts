@@ -8,22 +8,18 @@ import { FaultCode } from "../../machine/fault-code.ts";
 import type { Cpu } from "../cpu.ts";
 import type { AddressSpaces } from "./address-spaces.ts";
 import type { EntryAccess } from "./entry-access.ts";
-import { PAGE_SLOTS, SLOT_STRIDE, SpaceWord } from "./image.ts";
+import { SpaceWord } from "./image.ts";
 import type { Area, KernelImage } from "./image.ts";
-import type { PageAllocator } from "./page-allocator.ts";
 import { PageTables } from "./page-tables.ts";
 import type { TableTools } from "./page-tables.ts";
 import type { Shootdown } from "./shootdown.ts";
+import { UserPages } from "./user-pages.ts";
 import type { Waits } from "./wait.ts";
-import type { Windows } from "./windows.ts";
 
 const PAGE_BYTES = 4096;
 const { present: PRESENT, writable: WRITABLE, user: USER, accessed: ACCESSED, dirty: DIRTY } = EntryFlag;
-const { pageSize: PAGE_SIZE, cacheDisable: CACHE_DISABLE, noExecute: NO_EXECUTE } = EntryFlag;
+const { pageSize: PAGE_SIZE, noExecute: NO_EXECUTE } = EntryFlag;
 const OTHER_VIEW = 4;
-const ZERO_WINDOW = 9;
-const FROM_WINDOW = 10;
-const TO_WINDOW = 11;
 /** Pages unmapped between two flushes, as Linux gathers them. */
 const GATHER_MAX = 64;
 
@@ -41,8 +37,7 @@ export class UserMemory {
   readonly #cpu: Cpu;
   readonly #image: KernelImage;
   readonly #entries: EntryAccess;
-  readonly #windows: Windows;
-  readonly #pages: PageAllocator;
+  readonly #pages: UserPages;
   readonly #waits: Waits;
   readonly #shootdown: Shootdown;
   readonly #spaces: AddressSpaces;
@@ -55,8 +50,7 @@ export class UserMemory {
     this.#cpu = tools.cpu;
     this.#image = tools.image;
     this.#entries = tools.entries;
-    this.#windows = tools.windows;
-    this.#pages = tools.pages;
+    this.#pages = new UserPages(tools);
     this.#waits = tools.waits;
     this.#shootdown = tools.shootdown;
     this.#spaces = tools.spaces;
@@ -110,6 +104,14 @@ export class UserMemory {
     this.unlockTables();
   }
 
+  /** Unmaps a large page of the current space. */
+  unmapLarge(address: number): void {
+    this.lockTables();
+    const at = this.#own.locate(pageOf(address), 2);
+    if (at !== 0 && (this.#entries.takeEntry(at) & PRESENT) !== 0) this.#flush(pageOf(address), 1);
+    this.unlockTables();
+  }
+
   /** Unmaps a whole area of the current space and gives its level 1 tables back. The tables hold nothing else. */
   unmapWithTables(area: Area): void {
     this.lockTables();
@@ -144,7 +146,7 @@ export class UserMemory {
     this.lockTables();
     const page = pageOf(address);
     const at = this.#own.locateOrMake(page, 1);
-    if (at === 0) this.#outOfMemory();
+    if (at === 0) this.#pages.outOfMemory();
     const isReplaced = (this.#entries.readEntry(at) & PRESENT) !== 0;
     if (isReplaced) {
       this.#entries.takeEntry(at);
@@ -177,7 +179,7 @@ export class UserMemory {
   linkTable(address: number, table: number): void {
     this.lockTables();
     const at = this.#own.locateOrMake(pageOf(address), 2);
-    if (at === 0) this.#outOfMemory();
+    if (at === 0) this.#pages.outOfMemory();
     this.#entries.writeEntry(at, entryLow(table, PRESENT | WRITABLE | USER), entryHigh(table));
     this.unlockTables();
   }
@@ -237,7 +239,7 @@ export class UserMemory {
 
   #resolveSmall(area: Area, address: number, errorCode: number): boolean {
     const at = this.#own.locateOrMake(pageOf(address), 1);
-    if (at === 0) this.#outOfMemory();
+    if (at === 0) this.#pages.outOfMemory();
     const low = this.#entries.readEntry(at);
     const isWrite = (errorCode & FaultCode.write) !== 0;
     if ((low & PRESENT) === 0) return this.#fill(area, address, at, errorCode);
@@ -250,15 +252,15 @@ export class UserMemory {
     const isWrite = (errorCode & FaultCode.write) !== 0;
     if (isWrite && !area.isWritable) return false;
     if ((errorCode & FaultCode.fetch) !== 0 && !area.isExecutable) return false;
-    const frame = area.backing === "anonymous" ? this.#zeroPage() : objectFrame(area, address);
-    const flags = this.#leafFlags(area, isWrite);
-    this.#entries.writeEntry(at, entryLow(frame, flags), entryHigh(frame) | this.#executeBit(area));
+    const frame = this.#pages.frameFor(area, address);
+    const flags = this.#pages.leafFlags(area, isWrite);
+    this.#entries.writeEntry(at, entryLow(frame, flags), entryHigh(frame) | this.#pages.executeBit(area));
     return true;
   }
 
   #fillLarge(area: Area, address: number, errorCode: number): boolean {
     const at = this.#own.locateOrMake(pageOf(address), 2);
-    if (at === 0) this.#outOfMemory();
+    if (at === 0) this.#pages.outOfMemory();
     const isWrite = (errorCode & FaultCode.write) !== 0;
     if (isWrite && !area.isWritable) return false;
     if ((errorCode & FaultCode.fetch) !== 0 && !area.isExecutable) return false;
@@ -269,16 +271,16 @@ export class UserMemory {
     }
     const { largePageBytes } = this.#own.format;
     const start = Math.floor(address / largePageBytes) * largePageBytes;
-    const frame = objectFrame(area, start);
-    const flags = this.#leafFlags(area, isWrite) | PAGE_SIZE;
-    this.#entries.writeEntry(at, entryLow(frame, flags), entryHigh(frame) | this.#executeBit(area));
+    const frame = this.#pages.frameFor(area, start);
+    const flags = this.#pages.leafFlags(area, isWrite) | PAGE_SIZE;
+    this.#entries.writeEntry(at, entryLow(frame, flags), entryHigh(frame) | this.#pages.executeBit(area));
     return true;
   }
 
   /** Copy on write, or no more than the right if nobody else has the page. */
   #allowWrite(area: Area, address: number, at: number, low: number): boolean {
     const frame = frameOfEntry(low, this.#entries.high);
-    const isShared = area.backing === "anonymous" && this.#cpu.load32(this.#pages.countAddress(frame)) > 1;
+    const isShared = area.backing === "anonymous" && this.#pages.countOf(frame) > 1;
     if (isShared) this.#replaceFrame(at, pageOf(address));
     this.#entries.updateFlags(at, 0, this.#cpu.oneIn(2) ? WRITABLE : WRITABLE | ACCESSED | DIRTY);
     return true;
@@ -286,20 +288,17 @@ export class UserMemory {
 
   /** Puts a copy of a page in its place. Nobody can write the old page while it is copied: it is unmapped by then. */
   #replaceFrame(at: number, page: number): void {
-    const copy = this.#pages.takePage();
-    if (copy === 0) this.#outOfMemory();
     const low = this.#entries.takeEntry(at);
     const { high } = this.#entries;
     const frame = frameOfEntry(low, high);
     this.#flush(page, 1);
-    this.#copySlots(frame, copy);
-    this.#cpu.store32(this.#pages.countAddress(copy), 1);
+    const copy = this.#pages.copyOf(frame);
     this.#entries.writeEntry(
       at,
       entryLow(copy, low & (PAGE_BYTES - 1)),
       (high & NO_EXECUTE) | entryHigh(copy),
     );
-    this.#dropPage(frame);
+    this.#pages.dropPage(frame);
   }
 
   #shareArea(area: Area): void {
@@ -316,10 +315,10 @@ export class UserMemory {
       if (area.backing === "anonymous") {
         if ((low & WRITABLE) !== 0) this.#takeWriteRight(at);
         low &= ~WRITABLE;
-        this.#cpu.add32(this.#pages.countAddress(frameOfEntry(low, high)), 1);
+        this.#pages.sharePage(frameOfEntry(low, high));
       }
       const copy = this.#other.locateOrMake(address, 1);
-      if (copy === 0) this.#outOfMemory();
+      if (copy === 0) this.#pages.outOfMemory();
       this.#entries.writeEntry(copy, low, high);
     }
   }
@@ -346,10 +345,8 @@ export class UserMemory {
   #freeGathered(address: number, pages: number, flushes: boolean): void {
     if (this.#gatheredCount === 0) return;
     if (flushes) this.#flush(address, pages);
-    const isAnonymous = this.areaOf(address)?.backing === "anonymous";
-    for (let index = 0; isAnonymous && index < this.#gatheredCount; index++) {
-      this.#dropPage(this.#gathered[index] ?? 0);
-    }
+    const count = this.areaOf(address)?.backing === "anonymous" ? this.#gatheredCount : 0;
+    for (let index = 0; index < count; index++) this.#pages.dropPage(this.#gathered[index] ?? 0);
     this.#gatheredCount = 0;
   }
 
@@ -376,69 +373,13 @@ export class UserMemory {
     this.#shootdown.flushOthers(cpus, address, pages);
   }
 
-  #dropPage(frame: number): void {
-    const seen = this.#cpu.add32(this.#pages.countAddress(frame), -1);
-    if (seen === 1) this.#pages.givePage(frame);
-    else if (seen < 1) {
-      this.#cpu.panic(
-        "memory",
-        `frame ${String(frame)} is unmapped once more than it was mapped: ${String(seen)}`,
-      );
-    }
-  }
-
-  #zeroPage(): number {
-    let frame = this.#pages.takeClearPage();
-    if (frame === 0 || this.#cpu.oneIn(2)) {
-      if (frame !== 0) this.#pages.giveClearPage(frame);
-      frame = this.#pages.takePage();
-      if (frame === 0) this.#outOfMemory();
-      this.#pages.clearSlots(this.#windows.addressOf(frame, ZERO_WINDOW), frame);
-    }
-    this.#cpu.store32(this.#pages.countAddress(frame), 1);
-    return frame;
-  }
-
-  #copySlots(from: number, to: number): void {
-    const cpu = this.#cpu;
-    const source = this.#windows.addressOf(from, FROM_WINDOW);
-    const target = this.#windows.addressOf(to, TO_WINDOW);
-    for (let slot = 0; slot < PAGE_SLOTS; slot++) {
-      const low = cpu.load64(source + slot * SLOT_STRIDE);
-      cpu.store64(target + slot * SLOT_STRIDE, low, cpu.valueHigh);
-    }
-  }
-
-  /** Read faults may map a writable page without the right; A and D may be set in advance, or left to the walks. */
-  #leafFlags(area: Area, isWrite: boolean): number {
-    let flags = PRESENT | USER;
-    if (area.isWritable && (isWrite || this.#cpu.oneIn(2))) flags |= WRITABLE;
-    if (this.#cpu.oneIn(2)) flags |= isWrite ? ACCESSED | DIRTY : ACCESSED;
-    return area.backing === "device" ? flags | CACHE_DISABLE : flags;
-  }
-
-  #executeBit(area: Area): number {
-    return area.isExecutable || this.#image.format === "2level" ? 0 : NO_EXECUTE;
-  }
-
   #lastOfTable(area: Area, page: number): number {
     const span = this.#own.format.span[2] ?? 1;
     const next = (Math.floor((area.start + page * PAGE_BYTES) / span) + 1) * span;
     return (next - area.start) / PAGE_BYTES - 1;
   }
-
-  #outOfMemory(): never {
-    return this.#cpu.panic(
-      "guest",
-      "the guest's kernel has no free page left: the scenario wants more memory",
-    );
-  }
 }
 
 function pageOf(address: number): number {
   return Math.floor(address / PAGE_BYTES) * PAGE_BYTES;
-}
-
-function objectFrame(area: Area, address: number): number {
-  return area.firstFrame + Math.floor((address - area.start) / PAGE_BYTES);
 }

@@ -9,16 +9,18 @@ import { mfn } from "../../../src/memory/units.ts";
 
 /** Operations after which a thread that shall fail does. */
 const SOME_OPERATIONS = 2000;
+/** The address in whose walk the faults are. */
+const WALKED = 0x80_0000;
 /** A page of memory that a corrupted entry leads to. */
 const ELSEWHERE = 0x2ff;
 
 /** One writable leaf shadow leads to another page. */
 export function corruptedEntry(task: ReplayTask): ReplayOutcome {
-  return replayFaulty(task, ({ shadow: { entries, p2m } }) => {
+  return replayFaulty(task, ({ vcpu, shadow: { entries, p2m } }) => {
     const setLeaf = entries.setLeaf.bind(entries);
     let isCorrupted = false;
     entries.setLeaf = (cell, low, high) => {
-      if (isCorrupted || !isWritableEntry(low)) return setLeaf(cell, low, high);
+      if (isCorrupted || vcpu.faultLow !== WALKED || !isWritableEntry(low)) return setLeaf(cell, low, high);
       isCorrupted = true;
       return setLeaf(cell, (low & 0xfff) | (p2m.frameOf(ELSEWHERE) << 12), high);
     };
@@ -27,11 +29,12 @@ export function corruptedEntry(task: ReplayTask): ReplayOutcome {
 
 /** One table keeps its writable mappings when it is shadowed. */
 export function skippedRevocation(task: ReplayTask): ReplayOutcome {
-  return replayFaulty(task, ({ shadow: { revocation, frames } }) => {
+  return replayFaulty(task, ({ vcpu, shadow: { revocation, frames } }) => {
     const revoke = revocation.revokeWriteAccess.bind(revocation);
     let isSkipped = false;
     revocation.revokeWriteAccess = (frame, level, low, high) => {
-      if (isSkipped || level !== 1 || frames.typecount(mfn(frame)) === 0) return revoke(frame, level, low, high);
+      const isNeeded = level === 1 && frames.typecount(mfn(frame)) > 0;
+      if (isSkipped || vcpu.faultLow !== WALKED || !isNeeded) return revoke(frame, level, low, high);
       isSkipped = true;
       return Revoked.nothing;
     };
@@ -40,19 +43,19 @@ export function skippedRevocation(task: ReplayTask): ReplayOutcome {
 
 /** The flush that is owed after one revocation is not made. */
 export function droppedFlush(task: ReplayTask): ReplayOutcome {
-  return replayFaulty(task, ({ vcpu: { mailbox }, shadow: { revocation } }) => {
+  return replayFaulty(task, ({ vcpu, shadow: { revocation } }) => {
     const revoke = revocation.revokeWriteAccess.bind(revocation);
-    const flushAll = mailbox.flushAll.bind(mailbox);
-    let dropped = 0;
+    const flushAll = vcpu.mailbox.flushAll.bind(vcpu.mailbox);
     let isOwed = false;
+    let isDropped = false;
     revocation.revokeWriteAccess = (frame, level, low, high) => {
       const answer = revoke(frame, level, low, high);
-      isOwed ||= level === 1 && answer === Revoked.flush;
+      isOwed ||= level === 1 && vcpu.faultLow === WALKED && answer === Revoked.flush;
       return answer;
     };
-    mailbox.flushAll = () => {
-      if (isOwed && dropped === 0) dropped++;
-      else flushAll();
+    vcpu.mailbox.flushAll = () => {
+      if (!isOwed || isDropped) flushAll();
+      else isDropped = true;
     };
   });
 }

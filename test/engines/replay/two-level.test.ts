@@ -42,8 +42,8 @@ function store(trace: TraceBuilder, slot: number, entry: number): TraceBuilder {
 
 test("a guest that stays as it is agrees", () => {
   const trace = guest()
-    .fill({ linear: LINEAR, physical: 0x20_0000, user: true })
-    .fill({ linear: LINEAR + 0x1004, physical: 0x20_1004, access: "write", user: true })
+    .walk({ linear: LINEAR, physical: 0x20_0000, user: true })
+    .walk({ linear: LINEAR + 0x1004, physical: 0x20_1004, access: "write", user: true })
     .fault(0x80_0000, 4, { cpl: 3 });
   const result = replayHere(trace);
   expect(result.wrong).toEqual([]);
@@ -52,10 +52,10 @@ test("a guest that stays as it is agrees", () => {
 });
 
 test("a store to a walked table is emulated, and the next walk sees it", () => {
-  const trace = guest().fill({ linear: LINEAR, physical: 0x20_0000, user: true });
+  const trace = guest().walk({ linear: LINEAR, physical: 0x20_0000, user: true });
   store(trace, 0, 0x30_0000 | USER)
     .invlpg(LINEAR)
-    .fill({ linear: LINEAR, physical: 0x30_0000, user: true });
+    .walk({ linear: LINEAR, physical: 0x30_0000, user: true });
   store(trace, 0, 0).invlpg(LINEAR).fault(LINEAR, 4, { cpl: 3 });
   const result = replayHere(trace);
   expect(result.wrong).toEqual([]);
@@ -70,14 +70,14 @@ test("paging goes on half-way: tables are stored at their physical addresses, th
     .page(ROOT, 2, 4, ROOT_ENTRIES)
     .page(LEAF, 1, 4, { 0: 0x20_0000 | USER })
     .cr(0, PAGING_ON)
-    .fill({ linear: LINEAR, physical: 0x20_0000, user: true })
+    .walk({ linear: LINEAR, physical: 0x20_0000, user: true })
     .page(OTHER_LEAF, 1, 4, { 0: 0x21_0000 | USER })
     .store({ physical: ROOT + 8, linear: DIRECT_MAP + ROOT + 8, size: 4, value: OTHER_LEAF | USER })
-    .fill({ linear: 2 * LINEAR, physical: 0x21_0000, user: true })
+    .walk({ linear: 2 * LINEAR, physical: 0x21_0000, user: true })
     .cr(0, PAGING_OFF | 1)
     .store({ physical: LEAF, linear: LEAF, size: 4, value: 0x22_0000 | USER })
     .cr(0, PAGING_ON)
-    .fill({ linear: LINEAR, physical: 0x22_0000, user: true });
+    .walk({ linear: LINEAR, physical: 0x22_0000, user: true });
   const result = replayHere(trace);
   expect(result.wrong).toEqual([]);
   expect(result.counter("device_writes")).toBe(0);
@@ -87,20 +87,20 @@ test("paging goes on half-way: tables are stored at their physical addresses, th
 test("with paging off a walk leads to where its address says", () => {
   const trace = new TraceBuilder(RAM)
     .state(0, { cr0: PAGING_OFF })
-    .fill({ linear: 0x12_3456, physical: 0x12_3456, shift: 22 })
-    .fill({ linear: 0xfee0_0030, physical: 0xfee0_0030, shift: 22 });
+    .walk({ linear: 0x12_3456, physical: 0x12_3456, shift: 22 })
+    .walk({ linear: 0xfee0_0030, physical: 0xfee0_0030, shift: 22 });
   expect(replayHere(trace).wrong).toEqual([]);
 });
 
 test("INIT clears CR3, CR4 and EFER without records of their own", () => {
   const trace = guest()
-    .fill({ linear: LINEAR, physical: 0x20_0000, user: true })
+    .walk({ linear: LINEAR, physical: 0x20_0000, user: true })
     .cr(0, PAGING_OFF)
     .store({ physical: LEAF, linear: LEAF, size: 4, value: 0x23_0000 | USER })
     .cr(3, ROOT)
     .cr(0, PAGING_ON)
     // CR4.PSE is clear again, so the 1–1 map's entries name tables that are not there.
-    .fill({ linear: LINEAR, physical: 0x23_0000, user: true })
+    .walk({ linear: LINEAR, physical: 0x23_0000, user: true })
     .fault(DIRECT_MAP + 0x10_0000, 0);
   expect(replayHere(trace).wrong).toEqual([]);
 });
@@ -109,7 +109,7 @@ test("with WP clear the supervisor writes to read-only pages and tables", () => 
   const trace = guest(WP_OFF);
   store(trace, 1, 0x20_1000 | READ_ONLY)
     .invlpg(LINEAR + 0x1000)
-    .fill({ linear: LINEAR + 0x1000, physical: 0x20_1000, access: "write", rights: 7 })
+    .walk({ linear: LINEAR + 0x1000, physical: 0x20_1000, access: "write", rights: 7 })
     .cr(0, PAGING_ON)
     .fault(LINEAR + 0x1000, 3);
   const result = replayHere(trace);
@@ -122,10 +122,10 @@ test("a user-mode store to a table unshadows it and is done", () => {
     .page(OTHER_LEAF, 1, 4, { 0: 0x21_0000 | USER })
     .store({ physical: ROOT + 8, linear: DIRECT_MAP + ROOT + 8, size: 4, value: OTHER_LEAF | USER });
   store(trace, 2, OTHER_LEAF | USER)
-    .fill({ linear: 2 * LINEAR, physical: 0x21_0000, user: true })
+    .walk({ linear: 2 * LINEAR, physical: 0x21_0000, user: true })
     .store({ physical: OTHER_LEAF, linear: LINEAR + 0x2000, size: 4, value: 0x24_0000 | USER, cpl: 3 })
     .invlpg(2 * LINEAR)
-    .fill({ linear: 2 * LINEAR, physical: 0x24_0000, user: true });
+    .walk({ linear: 2 * LINEAR, physical: 0x24_0000, user: true });
   const result = replayHere(trace);
   expect(result.wrong).toEqual([]);
   expect(result.counter("fault_emulate_failed")).toBe(1);
@@ -133,15 +133,15 @@ test("a user-mode store to a table unshadows it and is done", () => {
 
 test("what user mode may not write, the processor stored of its own accord at CPL 3", () => {
   const trace = guest()
-    .fill({ linear: LINEAR, physical: 0x20_0000, user: true })
+    .walk({ linear: LINEAR, physical: 0x20_0000, user: true })
     .store({ physical: LEAF, linear: DIRECT_MAP + LEAF, size: 4, value: 0x25_0000 | USER, cpl: 3 })
     .invlpg(LINEAR)
-    .fill({ linear: LINEAR, physical: 0x25_0000, user: true });
+    .walk({ linear: LINEAR, physical: 0x25_0000, user: true });
   expect(replayHere(trace).wrong).toEqual([]);
 });
 
 test("stores of every size, aligned or not, come out as recorded", () => {
-  const trace = guest().fill({ linear: LINEAR, physical: 0x20_0000, user: true });
+  const trace = guest().walk({ linear: LINEAR, physical: 0x20_0000, user: true });
   const at = (physical: number): { physical: number; linear: number } => ({
     physical,
     linear: DIRECT_MAP + physical,
@@ -150,11 +150,11 @@ test("stores of every size, aligned or not, come out as recorded", () => {
     .store({ ...at(LEAF), size: 1, value: 0x47 })
     .store({ ...at(LEAF + 6), size: 2, value: 0x31 })
     .store({ ...at(LEAF + 8), size: 8, value: 0x0020_5067_0020_4067n })
-    .fill({ linear: LINEAR + 0x2000, physical: 0x20_4000, user: true })
+    .walk({ linear: LINEAR + 0x2000, physical: 0x20_4000, user: true })
     .store({ ...at(LEAF + 10), size: 4, value: 0x5067_0021 })
     .store({ ...at(LEAF + 17), size: 2, value: 0x2040 })
     .invlpg(LINEAR + 0x2000)
-    .fill({ linear: LINEAR + 0x2000, physical: 0x21_4000, user: true });
+    .walk({ linear: LINEAR + 0x2000, physical: 0x21_4000, user: true });
   expect(replayHere(trace).wrong).toEqual([]);
 });
 
@@ -162,8 +162,8 @@ test("a store that crosses from one table into another changes both", () => {
   const trace = guest()
     .page(OTHER_LEAF, 1, 4, { 0: 0x21_0000 | USER })
     .store({ physical: ROOT + 8, linear: DIRECT_MAP + ROOT + 8, size: 4, value: OTHER_LEAF | USER })
-    .fill({ linear: LINEAR, physical: 0x20_0000, user: true })
-    .fill({ linear: 2 * LINEAR, physical: 0x21_0000, user: true });
+    .walk({ linear: LINEAR, physical: 0x20_0000, user: true })
+    .walk({ linear: 2 * LINEAR, physical: 0x21_0000, user: true });
   // Six bytes of the last slot of LEAF and two of the first of OTHER_LEAF.
   trace
     .store({
@@ -174,7 +174,7 @@ test("a store that crosses from one table into another changes both", () => {
       nextPage: OTHER_LEAF,
     })
     .invlpg(2 * LINEAR)
-    .fill({ linear: 2 * LINEAR, physical: 0x21_2000, user: true });
+    .walk({ linear: 2 * LINEAR, physical: 0x21_2000, user: true });
   expect(replayHere(trace).wrong).toEqual([]);
 });
 
@@ -185,10 +185,10 @@ test("a table that no 1-1 map reaches is stored by a device, and no stale shadow
     .state(0, { cr0: PAGING_ON, cr3: ROOT, cr4: PSE })
     .page(ROOT, 2, 4, { 1: far | USER, 768: LARGE })
     .page(far, 1, 4, { 0: 0x20_0000 | USER })
-    .fill({ linear: LINEAR, physical: 0x20_0000, user: true })
+    .walk({ linear: LINEAR, physical: 0x20_0000, user: true })
     .unpt(far)
     .page(far, 1, 4, { 0: 0x30_0000 | USER, 7: 0x31_0000 | KERNEL })
-    .fill({ linear: LINEAR, physical: 0x30_0000, user: true })
+    .walk({ linear: LINEAR, physical: 0x30_0000, user: true })
     .fault(LINEAR + 0x7000, 5, { cpl: 3 });
   const result = replayHere(trace);
   expect(result.wrong).toEqual([]);
@@ -201,7 +201,7 @@ test("a clean or read-only page of the 1-1 map is no way for the words of a new 
     .state(0, { cr0: PAGING_ON, cr3: ROOT, cr4: PSE })
     .page(ROOT, 2, 4, { 1: LEAF | USER, 768: LARGE & ~0x40, 769: (0x40_0000 | LARGE) & ~2 })
     .page(LEAF, 1, 4, { 0: 0x20_0000 | USER })
-    .fill({ linear: LINEAR, physical: 0x20_0000, user: true })
+    .walk({ linear: LINEAR, physical: 0x20_0000, user: true })
     .page(OTHER_LEAF, 1, 4, { 5: 0x20_0000 | USER })
     .page(5 * MIB, 1, 4, { 5: 0x20_0000 | USER });
   const result = replayHere(trace);
@@ -211,16 +211,16 @@ test("a clean or read-only page of the 1-1 map is no way for the words of a new 
 
 test("entries that name no memory fault or reach a device, and do not end the guest", () => {
   const beyond = 0x4000_0000;
-  const trace = guest().fill({ linear: LINEAR, physical: 0x20_0000, user: true });
+  const trace = guest().walk({ linear: LINEAR, physical: 0x20_0000, user: true });
   trace
     .store({ physical: ROOT + 4, linear: DIRECT_MAP + ROOT + 4, size: 4, value: beyond | USER })
     .invlpg(LINEAR)
     .fault(LINEAR, 4, { cpl: 3 })
     .store({ physical: ROOT + 4, linear: DIRECT_MAP + ROOT + 4, size: 4, value: LEAF | USER })
-    .fill({ linear: LINEAR, physical: 0x20_0000, user: true });
+    .walk({ linear: LINEAR, physical: 0x20_0000, user: true });
   store(trace, 0, beyond | USER)
     .invlpg(LINEAR)
-    .fill({ linear: LINEAR + 8, physical: beyond + 8, user: true });
+    .walk({ linear: LINEAR + 8, physical: beyond + 8, user: true });
   const result = replayHere(trace);
   expect(result.wrong).toEqual([]);
   expect(result.counter("mmio")).toBe(1);
@@ -254,21 +254,21 @@ test("an A bit that a walk set which succeeded must be there", () => {
     .page(ROOT, 2, 4, { 1: LEAF | USER, 768: LARGE })
     .page(LEAF, 1, 4, { 0: 0x20_0000 | (USER & ~0x60) })
     .ad(LEAF, 1, 4, 0x60)
-    .fill({ linear: LINEAR, physical: 0x20_0000, user: true, access: "write" })
+    .walk({ linear: LINEAR, physical: 0x20_0000, user: true, access: "write" })
     .ad(LEAF + 4, 1, 4, 0x20);
   // No walk follows that could have set the last one; so it is loose, as those of refused walks are.
   expect(replayHere(trace).wrong).toEqual([]);
   trace
     .page(OTHER_LEAF, 1, 4, { 0: 0x40 })
     .ad(OTHER_LEAF, 1, 4, 0x20)
-    .fill({ linear: LINEAR, physical: 0x20_0000 });
+    .walk({ linear: LINEAR, physical: 0x20_0000 });
   expect(replayHere(trace).wrong).toEqual(["the table word at 0x102000 is 0x40, not 0x60"]);
 });
 
 test("the VGA hole and ROM are memory like any other", () => {
   const trace = guest()
-    .fill({ linear: DIRECT_MAP + 0xb_8000, physical: 0xb_8000, access: "write", shift: 22 })
-    .fill({ linear: DIRECT_MAP + 0xf_5000, physical: 0xf_5000, shift: 22 });
+    .walk({ linear: DIRECT_MAP + 0xb_8000, physical: 0xb_8000, access: "write", shift: 22 })
+    .walk({ linear: DIRECT_MAP + 0xf_5000, physical: 0xf_5000, shift: 22 });
   expect(replayHere(trace).wrong).toEqual([]);
 });
 
@@ -278,9 +278,9 @@ test("a FILL for a write whose CPU then stores there is that store", () => {
     .page(ROOT, 2, 4, { 1: LEAF | USER, 768: LARGE & ~0x60 })
     .page(LEAF, 1, 4, { 0: 0x20_0000 | USER })
     .ad(ROOT + 768 * 4, 2, 4, 0x60)
-    .fill({ linear: DIRECT_MAP + LEAF, physical: LEAF, access: "write", shift: 22 })
+    .walk({ linear: DIRECT_MAP + LEAF, physical: LEAF, access: "write", shift: 22 })
     .store({ physical: LEAF, linear: DIRECT_MAP + LEAF, size: 4, value: 0x26_0000 | USER })
-    .fill({ linear: LINEAR, physical: 0x26_0000, user: true });
+    .walk({ linear: LINEAR, physical: 0x26_0000, user: true });
   const result = replayHere(trace);
   expect(result.wrong).toEqual([]);
   expect([result.fills, result.stores]).toEqual([2, 1]);
@@ -288,27 +288,27 @@ test("a FILL for a write whose CPU then stores there is that store", () => {
 
 test("write is granted where the record withheld it only because D was clear", () => {
   const trace = guest()
-    .fill({ linear: LINEAR, physical: 0x20_0000, user: true, rights: 5 })
-    .fill({ linear: DIRECT_MAP, physical: 0, rights: 5, shift: 22 });
+    .walk({ linear: LINEAR, physical: 0x20_0000, user: true, rights: 5 })
+    .walk({ linear: DIRECT_MAP, physical: 0, rights: 5, shift: 22 });
   expect(replayHere(trace).wrong).toEqual([]);
 });
 
 test.each([
   {
     what: "another frame",
-    add: (trace: TraceBuilder) => trace.fill({ linear: LINEAR, physical: 0x20_1000, user: true }),
+    add: (trace: TraceBuilder) => trace.walk({ linear: LINEAR, physical: 0x20_1000, user: true }),
     wrong:
       "record 8, FILL of CPU 0: user read of 0x400000 at CPL 3 leads to 0x201000 with rights rwx: it ended in frame 0x200",
   },
   {
     what: "an access that faults",
-    add: (trace: TraceBuilder) => trace.fill({ linear: 2 * LINEAR, physical: 0x20_1000, user: true }),
+    add: (trace: TraceBuilder) => trace.walk({ linear: 2 * LINEAR, physical: 0x20_1000, user: true }),
     wrong:
       "record 8, FILL of CPU 0: user read of 0x800000 at CPL 3 leads to 0x201000 with rights rwx: it faulted at 0x800000 with error code 4",
   },
   {
     what: "rights beyond the record",
-    add: (trace: TraceBuilder) => trace.fill({ linear: LINEAR, physical: 0x20_0000, user: true, rights: 3 }),
+    add: (trace: TraceBuilder) => trace.walk({ linear: LINEAR, physical: 0x20_0000, user: true, rights: 3 }),
     wrong:
       "record 8, FILL of CPU 0: user read of 0x400000 at CPL 3 leads to 0x200000 with rights rw-: grants execute too",
   },
@@ -351,7 +351,7 @@ test("finds a store over another value", () => {
 
 test("explains a mismatch with both walks and the last stores", () => {
   const trace = guest();
-  store(trace, 0, 0x27_0000 | USER).fill({ linear: LINEAR, physical: 0x20_0000, user: true });
+  store(trace, 0, 0x27_0000 | USER).walk({ linear: LINEAR, physical: 0x20_0000, user: true });
   const lines = replayHere(trace).explained.map((line) =>
     line.replaceAll(/mfn 0x[0-9a-f]+|0x[0-9a-f]+067 /g, "…"),
   );

@@ -62,26 +62,26 @@ const direct64 = (physical: number): { physical: number; linear: bigint } => ({
 test("PAE: entries written as halves, and PDPTEs looked at only when CR3 is loaded", () => {
   const trace = paeGuest()
     .page(OTHER_DIRECTORY, 2, 8, { 2: LEAF | TABLE })
-    .fill({ linear: LINEAR, physical: 0x20_0000, user: true })
+    .walk({ linear: LINEAR, physical: 0x20_0000, user: true })
     .store({ ...direct32(LEAF), size: 4, value: 0 })
     .store({ ...direct32(LEAF + 4), size: 4, value: 0x8000_0000 })
     .store({ ...direct32(LEAF), size: 4, value: 0x21_0000 | USER })
     .invlpg(LINEAR)
     .fault(LINEAR, 0x15, { cpl: 3 })
-    .fill({ linear: LINEAR, physical: 0x21_0000, user: true, rights: 3 })
+    .walk({ linear: LINEAR, physical: 0x21_0000, user: true, rights: 3 })
     // The snapshot still names the old directory, so that an address of the new one alone does not translate.
     .store({ ...direct32(PDPT + 0x28), size: 8, value: OTHER_DIRECTORY | 1 })
     .fault(0x4000_0000 + LINEAR, 4, { cpl: 3 })
     .cr(3, PDPT + 0x20)
-    .fill({ linear: 0x4000_0000 + LINEAR, physical: 0x21_0000, user: true, rights: 3 });
+    .walk({ linear: 0x4000_0000 + LINEAR, physical: 0x21_0000, user: true, rights: 3 });
   expect(replayHere(trace).wrong).toEqual([]);
 });
 
 test("PAE: data beside a PDPT changes without anybody noticing", () => {
-  const trace = paeGuest().fill({ linear: LINEAR, physical: 0x20_0000, user: true });
+  const trace = paeGuest().walk({ linear: LINEAR, physical: 0x20_0000, user: true });
   trace
     .page(PDPT, 3, 8, { 4: LOW_DIRECTORY | 1, 7: HIGH_DIRECTORY | 1, 100: 0x1234_5678_9abc_def0n })
-    .fill({ ...direct32(PDPT + 0x800), access: "write", shift: 21 });
+    .walk({ ...direct32(PDPT + 0x800), access: "write", shift: 21 });
   const result = replayHere(trace);
   expect(result.wrong).toEqual([]);
   expect(result.counter("emulated_stores")).toBe(0);
@@ -89,39 +89,39 @@ test("PAE: data beside a PDPT changes without anybody noticing", () => {
 
 test("NX: fetches of such pages fault, and EFER is written", () => {
   const trace = paeGuest()
-    .fill({ linear: LINEAR + 0x1000, physical: 0x20_1000, user: true, rights: 3 })
+    .walk({ linear: LINEAR + 0x1000, physical: 0x20_1000, user: true, rights: 3 })
     .fault(LINEAR + 0x1000, 0x15, { cpl: 3 })
     .efer(0)
     .cr(3, PDPT + 0x20)
-    .fill({ linear: LINEAR, physical: 0x20_0000, user: true, access: "fetch" });
+    .walk({ linear: LINEAR, physical: 0x20_0000, user: true, access: "fetch" });
   expect(replayHere(trace).wrong).toEqual([]);
 });
 
 test("4-level: SMAP is enforced unless AC lifts it, and always for implicit accesses", () => {
   const trace = longGuest(PAE | SMAP)
     .fault(LINEAR, 1)
-    .fill({ linear: LINEAR, physical: 0x20_0000 })
+    .walk({ linear: LINEAR, physical: 0x20_0000 })
     .fault(LINEAR, 1)
     .fault(LINEAR, 1, { cpl: 3, ac: true })
-    .fill({ linear: LINEAR, physical: 0x20_0000, user: true })
+    .walk({ linear: LINEAR, physical: 0x20_0000, user: true })
     .cr(4, PAE)
-    .fill({ linear: LINEAR, physical: 0x20_0000 });
+    .walk({ linear: LINEAR, physical: 0x20_0000 });
   expect(replayHere(trace).wrong).toEqual([]);
 });
 
 test("4-level: SMEP refuses fetches of user pages, and is switched on and off", () => {
   const trace = longGuest()
-    .fill({ linear: LINEAR, physical: 0x20_0000, access: "fetch" })
+    .walk({ linear: LINEAR, physical: 0x20_0000, access: "fetch" })
     .cr(4, PAE | SMEP)
     .fault(LINEAR, 0x11)
-    .fill({ linear: LINEAR, physical: 0x20_0000, rights: 3 })
+    .walk({ linear: LINEAR, physical: 0x20_0000, rights: 3 })
     .cr(4, PAE)
-    .fill({ linear: LINEAR, physical: 0x20_0000, access: "fetch" });
+    .walk({ linear: LINEAR, physical: 0x20_0000, access: "fetch" });
   expect(replayHere(trace).wrong).toEqual([]);
 });
 
 test("4-level: reserved bits fault at every level", () => {
-  const trace = longGuest().fill({ linear: LINEAR, physical: 0x20_0000, user: true });
+  const trace = longGuest().walk({ linear: LINEAR, physical: 0x20_0000, user: true });
   for (const table of [LEAF, LOW_DIRECTORY + 16, USER3, ROOT4]) {
     trace
       .store({ ...direct64(table + 4), size: 4, value: 0x0001_0000 })
@@ -129,20 +129,20 @@ test("4-level: reserved bits fault at every level", () => {
       .fault(LINEAR, 0xd, { cpl: 3 })
       .store({ ...direct64(table + 4), size: 4, value: 0 });
   }
-  trace.fill({ linear: LINEAR, physical: 0x20_0000, user: true });
+  trace.walk({ linear: LINEAR, physical: 0x20_0000, user: true });
   expect(replayHere(trace).wrong).toEqual([]);
 });
 
 test("4-level: an upper entry that names no memory, or a table of zeroes, is the guest's own affair", () => {
   const trace = longGuest()
-    .fill({ linear: LINEAR, physical: 0x20_0000, user: true })
+    .walk({ linear: LINEAR, physical: 0x20_0000, user: true })
     .store({ ...direct64(USER3), size: 8, value: 0x7_0000_0000n | 0x67n })
     .invlpg(LINEAR)
     .fault(LINEAR, 4, { cpl: 3 })
     .store({ ...direct64(USER3), size: 8, value: 0x30_0067 })
     .fault(LINEAR, 4, { cpl: 3 })
     .store({ ...direct64(USER3), size: 8, value: LOW_DIRECTORY | TABLE })
-    .fill({ linear: LINEAR, physical: 0x20_0000, user: true });
+    .walk({ linear: LINEAR, physical: 0x20_0000, user: true });
   expect(replayHere(trace).wrong).toEqual([]);
 });
 
@@ -173,7 +173,7 @@ test("from power-on through PAE to long mode and back", () => {
     .page(HIGH_DIRECTORY, 2, 8, LARGE_PAGES)
     .page(LEAF, 1, 8, { 0: 0x20_0000 | USER })
     .cr(0, PAGING_ON)
-    .fill({ linear: LINEAR, physical: 0x20_0000, user: true })
+    .walk({ linear: LINEAR, physical: 0x20_0000, user: true })
     .cr(0, PAGING_OFF)
     .efer(LME | NXE)
     .cr(3, ROOT4)
@@ -182,12 +182,12 @@ test("from power-on through PAE to long mode and back", () => {
     .page(KERNEL3, 3, 8, { 0: HIGH_DIRECTORY | TABLE })
     .cr(0, PAGING_ON)
     .store({ ...direct64(LEAF), size: 8, value: 0x22_0000 | USER })
-    .fill({ linear: LINEAR, physical: 0x22_0000, user: true })
+    .walk({ linear: LINEAR, physical: 0x22_0000, user: true })
     .cr(0, 0x6000_0010)
     .cr(4, PAE)
     .cr(3, PDPT)
     .cr(0, PAGING_ON)
-    .fill({ linear: LINEAR, physical: 0x22_0000, user: true });
+    .walk({ linear: LINEAR, physical: 0x22_0000, user: true });
   expect(replayHere(trace).wrong).toEqual([]);
 });
 
@@ -195,24 +195,24 @@ test("two roots of one process, as with page-table isolation", () => {
   const isolated = 0x10_8000;
   const trace = longGuest()
     .page(isolated, 4, 8, { 0: USER3 | TABLE })
-    .fill({ linear: LINEAR, physical: 0x20_0000, user: true })
+    .walk({ linear: LINEAR, physical: 0x20_0000, user: true })
     .cr(3, isolated)
-    .fill({ linear: LINEAR, physical: 0x20_0000, user: true })
+    .walk({ linear: LINEAR, physical: 0x20_0000, user: true })
     .fault(0xffff_8880_0000_0000n, 0)
     .cr(3, ROOT4)
     .store({ ...direct64(LEAF), size: 8, value: 0x23_0000 | USER })
     .cr(3, isolated)
-    .fill({ linear: LINEAR, physical: 0x23_0000, user: true });
+    .walk({ linear: LINEAR, physical: 0x23_0000, user: true });
   expect(replayHere(trace).wrong).toEqual([]);
 });
 
 test("a control register write that no CPU permits is told", () => {
-  const trace = longGuest().fill({ linear: LINEAR, physical: 0x20_0000, user: true }).cr(4, 0);
+  const trace = longGuest().walk({ linear: LINEAR, physical: 0x20_0000, user: true }).cr(4, 0);
   expect(replayHere(trace).wrong).toEqual(["Record 13: what the record says was refused."]);
 });
 
 test("a root that is no memory stops the replay", () => {
-  const trace = longGuest().cr(3, 0x1000_0000).fill({ linear: LINEAR, physical: 0x20_0000, user: true });
+  const trace = longGuest().cr(3, 0x1000_0000).walk({ linear: LINEAR, physical: 0x20_0000, user: true });
   const result = replayHere(trace);
   expect(result.isFinished).toBe(false);
   expect(result.wrong[0]).toContain("the root that CR3 names is not memory");

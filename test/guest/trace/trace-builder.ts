@@ -130,7 +130,7 @@ export class TraceBuilder {
     return this.record({ type: RecordType.ptpage, cpu, a: level, c: PAGE, x: physical }, payload);
   }
 
-  fill(
+  walk(
     {
       linear,
       physical,
