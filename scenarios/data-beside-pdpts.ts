@@ -26,7 +26,9 @@ export default defineScenario({
   choices: { map: PERSONALITIES },
   machine: (vcpus, { roots }) => ({ ramPages: 384 + vcpus * (64 + 8 * roots) }),
 
-  boot(loader, { map }) {
+  boot(loader, { map, roots }) {
+    if (roots * loader.vcpus >= SPACES_MAX)
+      throw new RangeError("the roots of all vCPUs must fit half a page");
     const kernel = loader.kernel({
       personality: map,
       spacesMax: SPACES_MAX,

@@ -31,6 +31,7 @@ export default defineScenario({
     // One table for the file in all address spaces, so that it is shadowed once and used by everybody.
     const tables = loader.tables();
     const table = tables.newTable();
+    if (filePages > tables.format.entries) throw new RangeError("the pages of the file must fit one table");
     for (let page = 0; page < filePages; page++) {
       const at = table * PAGE + (((FILE / PAGE) % tables.format.entries) + page) * tables.format.entryBytes;
       tables.writeEntry(at, ((file + page) * PAGE) | 7, 0);

@@ -21,6 +21,7 @@ export default defineScenario({
   }),
 
   boot(loader, { map, rootsEach }) {
+    if (rootsEach < 1) throw new RangeError("each vCPU must have a root at least");
     const roots = rootsEach * loader.vcpus;
     const kernel = loader.kernel({
       personality: map,

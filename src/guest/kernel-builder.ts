@@ -216,7 +216,13 @@ function completeArea(wish: AreaWish, tables: BootTables): Area {
     area.isLarge ? area.firstFrame * PAGE_BYTES : 0,
   ].every((bytes) => bytes % unit === 0);
   const end = area.start + area.pages * PAGE_BYTES;
-  if (!isAligned || area.start < PAGE_BYTES || end > userEnd(tables.format.name)) {
+  if (
+    !isAligned ||
+    !Number.isInteger(area.pages) ||
+    area.pages < 1 ||
+    area.start < PAGE_BYTES ||
+    end > userEnd(tables.format.name)
+  ) {
     throw new RangeError(
       `no area of user memory can be at 0x${area.start.toString(16)} with ${String(area.pages)} pages`,
     );

@@ -44,6 +44,8 @@ export class Loader {
 
   /** Consecutive pages, the first at a multiple of `alignment` pages; the first frame. */
   consecutivePages(count: number, alignment = 1): number {
+    if (!Number.isInteger(count) || count < 1)
+      throw new RangeError(`${String(count)} pages cannot be set aside`);
     const first = Math.floor((this.#top - count) / alignment) * alignment;
     if (first < this.#bottom) throw this.#outOfMemory(count);
     this.#top = first;

@@ -52,13 +52,16 @@ export class Stamps {
 
   /** The ledger is the linear address of `ledgerWords(pages)` words of kernel data. */
   constructor(cpu: Cpu, ledger: number, pages: number, counter: SequenceCounter = { last: 0 }) {
+    if (cpu.vcpus > PAGE_SLOTS) {
+      throw new RangeError(`pages have slots for ${String(PAGE_SLOTS)} vCPUs, not for ${String(cpu.vcpus)}`);
+    }
     this.#counter = counter;
     this.#cpu = cpu;
     this.#ledger = ledger;
     this.#pages = pages;
     this.#area = vcpuArea(cpu.vcpu.layout, cpu.vcpu.id);
     this.#seen = new Int32Array(pages * PAGE_SLOTS);
-    this.#slot = cpu.id % PAGE_SLOTS;
+    this.#slot = cpu.id;
   }
 
   /** The oracle over other pages that the same vCPU stamps: stamps are counted on through all of them. */

@@ -23,7 +23,9 @@ import type { CounterSet } from "./counter-set.ts";
  * that was makes no difference to the vCPU, whose TLB is emptied before it runs again. For audits.
  */
 export function isInForce(memory: SharedMemory, area: number): boolean {
-  return memory.loadWord(area + VcpuCell.flushRequested) === memory.loadWord(area + VcpuCell.flushAcknowledged);
+  return (
+    memory.loadWord(area + VcpuCell.flushRequested) === memory.loadWord(area + VcpuCell.flushAcknowledged)
+  );
 }
 
 /** These bits of the TLB clock are zero four times in its round of 2^32. */

@@ -20,8 +20,9 @@ export function traceInfoText(result: TraceInfoResult, paint: Paint): string {
       Object.entries(byType).map(([name, each]) => [name, count(each)]),
     ),
     table(
-      ["occurs", "number", "what it is"],
-      occurring.map(({ name, count: each, about }) => [name, count(each), about]),
+      ["occurs", "what it is", "number"],
+      occurring.map(({ name, count: each, about }) => [name, about, count(each)]),
+      2,
     ),
     `never occurs: ${absent.length === 0 ? "nothing of this kind" : absent.join(", ")}`,
     "",

@@ -146,6 +146,10 @@ it("says what is too small, misplaced or unknown", () => {
   expect(() => boot("pae", { ...kernel, areas: [{ start: 0x1000, pages: 512, isLarge: true }] })).toThrow(
     new RangeError("no area of user memory can be at 0x1000 with 512 pages"),
   );
+  expect(() => boot("pae", { ...kernel, areas: [{ start: 0x1000, pages: 0 }] })).toThrow(
+    new RangeError("no area of user memory can be at 0x1000 with 0 pages"),
+  );
   const { loader } = boot("pae", kernel);
+  expect(() => loader.consecutivePages(0)).toThrow(new RangeError("0 pages cannot be set aside"));
   expect(() => loader.kernel(kernel)).toThrow(new RangeError("a guest has one kernel"));
 });

@@ -42,6 +42,8 @@ export interface Plan {
   readonly tinyPool: boolean;
   /** Whether vCPUs switch to other formats of tables, over the same memory. */
   readonly mixed: boolean;
+  /** Whether the 1–1 map is of small pages, clean ones, so that nothing maps a page that the guest has not used. */
+  readonly smallMap: boolean;
 }
 
 const PAGES = 48;
@@ -65,7 +67,7 @@ const CHECKED_EVERY = 24;
 const SELF_MAPS = { 2: 0xbfc0_0000n, 3: 0xbf80_0000n, 4: 0xffff_8000_0000_0000n } as const;
 
 /** Places in a region of small pages: the first pages, and those around the middle and the end of a table. */
-const SMALL_PAGES = [0, 1, 2, 30, 31, 32, 255, 256, 510, 511, 512, 1023] as const;
+const SMALL_PAGES = [0, 1, 2, 19, 20, 21, 30, 31, 32, 255, 256, 510, 511, 512, 1023] as const;
 
 const FLAGS: readonly bigint[] = [
   USER_PAGE,
@@ -120,6 +122,7 @@ export class RandomGuest {
     });
     this.#trees = [this.machine.tables, this.machine.newTables()];
     for (const tree of this.#trees) this.#furnish(tree);
+    if (plan.smallMap) this.#mapSmall();
     this.memory = new FlatMemory(PAGES);
     for (let word = 0; word < PAGES * 1024; word++)
       this.memory.words[word] = this.machine.ram.readWord(word * 4);
@@ -440,6 +443,7 @@ export class RandomGuest {
     const tree = this.#trees[cpu.root === this.#trees[0]?.root ? 0 : 1] ?? this.machine.tables;
     const leaf = this.#initialPlace(tree, address, 1);
     const load: Wish = { kind: "load", address, size: 1, value: 0n, expected: 0n };
+    const device = { ...load, address: this.#storeAt(cpu, PAGES * 4096, 1, 0n).address };
     const store = (at: number, size: number, value: bigint): string | undefined =>
       this.#ask(vcpu, this.#storeAt(cpu, at, size, value));
     const last = leaf - (leaf % 4096) + 4080;
@@ -451,7 +455,8 @@ export class RandomGuest {
         (): undefined => this.#writeByDevice(last, 0),
         (): undefined => this.#loadRootAt((vcpu + 1) % this.plan.vcpus, tree.root, 0),
         (): string | undefined => this.#changeP2m(d, c),
-      ][d % 5]?.() ??
+        (): string | undefined => this.#ask(vcpu, device) ?? this.#changeP2m(0, 0, PAGES - 1),
+      ][d % 6]?.() ??
       store(leaf, entrySize(cpu), entryOf(this.#target(d >>> 3), USER_PAGE)) ??
       this.#invalidateAt(vcpu, address) ??
       this.#ask(vcpu, load)
@@ -521,6 +526,18 @@ export class RandomGuest {
         tree.write(tree.root * 4096 + at + slot * 8, tree.read(tree.root * 4096 + ((slot + at / 32) % 4) * 8));
     for (let slot = 0; slot < 4; slot++)
       tree.link(self + (BigInt(slot) << 21n), 2, tree.tableAt(BigInt(slot) << 30n, 2));
+  }
+
+  /** The 1–1 map in small pages, of which those that hold no tables are clean. */
+  #mapSmall(): void {
+    const { levels } = this.plan;
+    const table = this.machine.takePage();
+    for (let gfn = 0; gfn < PAGES; gfn++) {
+      const flags = gfn < DATA_FROM ? KERNEL_PAGE : KERNEL_PAGE & ~Bit.d;
+      const tree = this.machine.tables;
+      tree.write(table * 4096 + gfn * entryBytes(levels), entryOf(gfn, flags));
+    }
+    for (const tree of this.#trees) tree.link(directBase(levels), 2, table);
   }
 
   #boot(vcpu: number): void {

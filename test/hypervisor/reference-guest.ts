@@ -284,15 +284,22 @@ export class FlatGuest {
     if (part === undefined) return `CR2 is 0x${answer.cr2.toString(16)}`;
     for (const earlier of parts.slice(0, index)) {
       if (earlier.choices.length === 0) return "an earlier page of the access would fault first";
-      // The page that passed may have got its bits although the access came to nothing.
-      const undo: Undo[] = [];
-      this.#mark(earlier.walk.errorCode < 0 ? earlier.walk.marks : [], undo);
-      if (undo.some(({ at }) => actual(at) !== this.memory.bytes[at]))
-        for (const { at, byte } of undo.toReversed()) this.memory.bytes[at] = byte;
+      this.#markAsFound(earlier.walk, actual);
     }
     if (part.walk.errorCode === answer.errorCode) return undefined;
-    if (this.#isLateRoot(cpu, part, answer)) return undefined;
+    if (this.#isLateRoot(cpu, part, answer)) {
+      this.#markAsFound(part.walk, actual);
+      return undefined;
+    }
     return `it faults with ${String(answer.errorCode)} where the tables say ${String(part.walk.errorCode)}, gfn ${String(part.walk.gfn)}`;
+  }
+
+  /** A page that passed may have got its bits although the access came to nothing. */
+  #markAsFound(walk: Walked, actual: (at: number) => number): void {
+    const undo: Undo[] = [];
+    this.#mark(walk.marks, undo);
+    if (undo.some(({ at }) => actual(at) !== this.memory.bytes[at]))
+      for (const { at, byte } of undo.toReversed()) this.memory.bytes[at] = byte;
   }
 
   /** PAE: a level 2 table that was no memory when CR3 was loaded and is now costs one fault (spec 9.3). */

@@ -125,6 +125,12 @@ it.each(oneGuestEach)("$name runs clean on two threads of a $format guest", asyn
 
 it("a kernel that tells nobody of its changes is caught", async () => {
   const file = join(import.meta.dirname, "forgetful-kernel.ts");
-  const result = await stress(file, { vcpus: "2", guest: "4level", seconds: "2" });
-  expect(new Set(result.violations.map(({ check }) => check))).toContain("memory");
+  const checks = new Set<string>();
+  // On a busy machine the threads of a run may hardly have met.
+  for (let seed = 1; seed <= 10 && !checks.has("memory"); seed++) {
+    // oxlint-disable-next-line no-await-in-loop -- one run after another, until one shows it
+    const result = await stress(file, { vcpus: "3", guest: "4level", seconds: "2", seed: String(seed) });
+    for (const { check } of result.violations) checks.add(check);
+  }
+  expect(checks).toContain("memory");
 });

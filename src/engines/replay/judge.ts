@@ -40,6 +40,8 @@ export class Judge implements ReplayJudge {
   /** Whether memory held what the store at hand was recorded to overwrite. */
   #isOldValue = true;
   #isHolding = false;
+  /** Number of ordered operations when the access at hand was about to be made, -1 if one was running. */
+  #quietBefore = -1;
 
   constructor(
     vcpu: Vcpu,
@@ -59,11 +61,15 @@ export class Judge implements ReplayJudge {
     this.#refused.note(record);
   }
 
+  accessing(): void {
+    if (this.#turns.isCausal) this.#quietBefore = this.#turns.quietAt();
+  }
+
   accessed(record: TraceCursor, status: number): boolean {
     const problem = this.#turns.isCausal
       ? this.#differsFromTables(record, status)
       : this.#differs(record, status);
-    if (problem !== "" && this.#turns.isCausal && !this.#isHolding) {
+    if (problem !== "" && this.#turns.isCausal && !this.#isHolding && !this.#isUndisturbed()) {
       // Perhaps it was right when it was made. Made again while nothing changes, it must be right.
       if (this.#turns.hold()) {
         this.#isHolding = true;
@@ -105,6 +111,11 @@ export class Judge implements ReplayJudge {
 
   refused(record: TraceCursor, what: string): void {
     this.#vcpu.reportViolation("replay", `Record ${record.index}: ${what} was refused.`);
+  }
+
+  /** Whether nothing that can change a translation has run since the access was about to be made. */
+  #isUndisturbed(): boolean {
+    return this.#quietBefore >= 0 && this.#turns.quietAt() === this.#quietBefore;
   }
 
   #count(record: TraceCursor, problem: string): void {

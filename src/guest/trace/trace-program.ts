@@ -38,6 +38,8 @@ export interface ReplayHost {
 export interface ReplayJudge {
   /** Every record, of whatever CPU, after it was executed, if it was to be. */
   scanned(record: TraceCursor): void;
+  /** The access of a FILL or PF is about to be made. */
+  accessing(record: TraceCursor): void;
   /** The access of a FILL or PF has ended; false to have it made again. */
   accessed(record: TraceCursor, status: number): boolean;
   /** The access of a FILL was the store of the PTW behind it, and has ended with that. */
@@ -179,6 +181,7 @@ export class TraceProgram {
     const { xLow, xHigh } = record;
     for (;;) {
       vcpu.tlb.drop(xLow, xHigh);
+      this.#judge.accessing(record);
       let status: number;
       if (isWrite) status = this.#touchByte(xLow, xHigh);
       else if (isFetch) status = vcpu.fetch(xLow, xHigh, 1);

@@ -5,12 +5,13 @@ import type { ReplayTask } from "../../../src/engines/replay/replay-vcpu.ts";
 import type { HostedVcpu } from "../../../src/hypervisor/machine.ts";
 import { Revoked } from "../../../src/hypervisor/shadow/revoke.ts";
 import { isWritableEntry } from "../../../src/machine/entry.ts";
+import type { Vcpu } from "../../../src/machine/vcpu.ts";
 import { mfn } from "../../../src/memory/units.ts";
 
 /** Operations after which a thread that shall fail does. */
 const SOME_OPERATIONS = 2000;
-/** The address in whose walk the faults are. */
-const WALKED = 0x80_0000;
+/** The 4 MiB in whose first walk the faults are. */
+const FAULTY_REGION = 2;
 /** A page of memory that a corrupted entry leads to. */
 const ELSEWHERE = 0x2ff;
 
@@ -20,7 +21,7 @@ export function corruptedEntry(task: ReplayTask): ReplayOutcome {
     const setLeaf = entries.setLeaf.bind(entries);
     let isCorrupted = false;
     entries.setLeaf = (cell, low, high) => {
-      if (isCorrupted || vcpu.faultLow !== WALKED || !isWritableEntry(low)) return setLeaf(cell, low, high);
+      if (isCorrupted || !isFaultyRegion(vcpu) || !isWritableEntry(low)) return setLeaf(cell, low, high);
       isCorrupted = true;
       return setLeaf(cell, (low & 0xfff) | (p2m.frameOf(ELSEWHERE) << 12), high);
     };
@@ -34,7 +35,7 @@ export function skippedRevocation(task: ReplayTask): ReplayOutcome {
     let isSkipped = false;
     revocation.revokeWriteAccess = (frame, level, low, high) => {
       const isNeeded = level === 1 && frames.typecount(mfn(frame)) > 0;
-      if (isSkipped || vcpu.faultLow !== WALKED || !isNeeded) return revoke(frame, level, low, high);
+      if (isSkipped || !isFaultyRegion(vcpu) || !isNeeded) return revoke(frame, level, low, high);
       isSkipped = true;
       return Revoked.nothing;
     };
@@ -50,7 +51,7 @@ export function droppedFlush(task: ReplayTask): ReplayOutcome {
     let isDropped = false;
     revocation.revokeWriteAccess = (frame, level, low, high) => {
       const answer = revoke(frame, level, low, high);
-      isOwed ||= level === 1 && vcpu.faultLow === WALKED && answer === Revoked.flush;
+      isOwed ||= level === 1 && isFaultyRegion(vcpu) && answer === Revoked.flush;
       return answer;
     };
     vcpu.mailbox.flushAll = () => {
@@ -79,6 +80,10 @@ export function hanging(task: ReplayTask): ReplayOutcome {
       for (;;) if (vcpu.operations <= SOME_OPERATIONS) return handle(errorCode);
     };
   });
+}
+
+function isFaultyRegion({ faultLow }: Vcpu): boolean {
+  return faultLow >>> 22 === FAULTY_REGION;
 }
 
 function replayFaulty(task: ReplayTask, plant: (hosted: HostedVcpu) => void): ReplayOutcome {

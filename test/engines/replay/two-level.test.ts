@@ -35,6 +35,10 @@ function guest(cr0 = PAGING_ON, cr4 = PSE): TraceBuilder {
     .page(LEAF, 1, 4, { 0: 0x20_0000 | USER, 1: 0x20_1000 | USER });
 }
 
+function direct(physical: number): { physical: number; linear: number } {
+  return { physical, linear: DIRECT_MAP + physical };
+}
+
 function store(trace: TraceBuilder, slot: number, entry: number): TraceBuilder {
   const physical = LEAF + slot * 4;
   return trace.store({ physical, linear: DIRECT_MAP + physical, size: 4, value: entry });
@@ -142,17 +146,13 @@ test("what user mode may not write, the processor stored of its own accord at CP
 
 test("stores of every size, aligned or not, come out as recorded", () => {
   const trace = guest().walk({ linear: LINEAR, physical: 0x20_0000, user: true });
-  const at = (physical: number): { physical: number; linear: number } => ({
-    physical,
-    linear: DIRECT_MAP + physical,
-  });
   trace
-    .store({ ...at(LEAF), size: 1, value: 0x47 })
-    .store({ ...at(LEAF + 6), size: 2, value: 0x31 })
-    .store({ ...at(LEAF + 8), size: 8, value: 0x0020_5067_0020_4067n })
+    .store({ ...direct(LEAF), size: 1, value: 0x47 })
+    .store({ ...direct(LEAF + 6), size: 2, value: 0x31 })
+    .store({ ...direct(LEAF + 8), size: 8, value: 0x0020_5067_0020_4067n })
     .walk({ linear: LINEAR + 0x2000, physical: 0x20_4000, user: true })
-    .store({ ...at(LEAF + 10), size: 4, value: 0x5067_0021 })
-    .store({ ...at(LEAF + 17), size: 2, value: 0x2040 })
+    .store({ ...direct(LEAF + 10), size: 4, value: 0x5067_0021 })
+    .store({ ...direct(LEAF + 17), size: 2, value: 0x2040 })
     .invlpg(LINEAR + 0x2000)
     .walk({ linear: LINEAR + 0x2000, physical: 0x21_4000, user: true });
   expect(replayHere(trace).wrong).toEqual([]);
@@ -352,19 +352,23 @@ test("finds a store over another value", () => {
 test("explains a mismatch with both walks and the last stores", () => {
   const trace = guest();
   store(trace, 0, 0x27_0000 | USER).walk({ linear: LINEAR, physical: 0x20_0000, user: true });
+  // Where the machine has put its frames does not matter here.
   const lines = replayHere(trace).explained.map((line) =>
-    line.replaceAll(/mfn 0x[0-9a-f]+|0x[0-9a-f]+067 /g, "…"),
+    line
+      .replaceAll(/mfn 0x[0-9a-f]+/g, "mfn …")
+      .replaceAll(/0x[0-9a-f]+ (?=P)/g, "… ")
+      .replaceAll(/ +/g, " "),
   );
   expect(lines).toMatchInlineSnapshot(`
     [
       "record 9, FILL of CPU 0: user read of 0x400000 at CPL 3 leads to 0x200000 with rights rwx: it ended in frame 0x270",
-      "  guest walk                    shadow walk",
-      "  L2 …: …PWUAD  L3 register: 0x37e001 P",
-      "  L1 …: …PWUAD  L2 …: …PWUAD",
-      "  frame 0x270                   L1 …: 0x917027 PWUA",
-      "                                …",
-      "  last store to the entry at 0x100004: record 6, PTPAGE of CPU 0: 0x100000 is a level 2 table",
-      "  last store to the entry at 0x101000: record 8, PTW of CPU 0: 4 bytes …over …at 0x101000 through 0xc0101000",
+      " guest walk shadow walk",
+      " L2 mfn …: … PWUAD L3 register: … P",
+      " L1 mfn …: … PWUAD L2 mfn …: … PWUAD",
+      " frame 0x270 L1 mfn …: … PWUA",
+      " mfn …",
+      " last store to the entry at 0x100004: record 6, PTPAGE of CPU 0: 0x100000 is a level 2 table",
+      " last store to the entry at 0x101000: record 8, PTW of CPU 0: 4 bytes 0x270067 over 0x200067 at 0x101000 through 0xc0101000",
     ]
   `);
 });

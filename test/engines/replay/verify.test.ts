@@ -49,8 +49,9 @@ function twoCpus(): TraceBuilder {
     .page(LEAF, 1, 4, { 0: 0x20_0000 | USER })
     .walk({ linear: LINEAR, physical: 0x20_0000, user: true }, 0)
     .walk({ linear: LINEAR, physical: 0x20_0000, user: true }, 1)
-    .page(TABLE, 1, 4, { 0: 0x21_0000 | USER }, 1)
+    .page(TABLE, 1, 4, { 0: 0x21_0000 | USER, 1: 0x24_0000 | USER }, 1)
     .store({ physical: ROOT + 8, linear: DIRECT_MAP + ROOT + 8, size: 4, value: TABLE | USER }, 1)
+    .walk({ linear: 2 * LINEAR + 0x1000, physical: 0x24_0000, user: true }, 0)
     .walk({ linear: 2 * LINEAR, physical: 0x21_0000, user: true }, 0)
     .store({ physical: TABLE, linear: DIRECT_MAP + TABLE, size: 4, value: 0x22_0000 | USER }, 1)
     .invlpg(2 * LINEAR, 0)
@@ -128,39 +129,58 @@ test.each(["strict", "causal"])(
   },
 );
 
-test.each(["corruptedEntry", "skippedRevocation", "droppedFlush"])(
-  "a planted fault is found: %s",
-  async (name) => {
-    const file = written(`${name}.gz`, twoCpus());
-    const result = await verifyTrace({ file }, { worker: { file: FAULTY_WORKER, name } });
-    expect(result.fillMismatches).toBeGreaterThan(0);
-  },
-);
+test("in causal order accesses are made beside stores, and held against the tables of that moment", async () => {
+  const trace = new TraceBuilder(8 * 2 ** 20, 3);
+  for (const cpu of [0, 1, 2]) trace.state(cpu, { cr0: PAGING_ON, cr3: ROOT, cr4: PSE });
+  trace.page(ROOT, 2, 4, { 1: LEAF | USER, 768: LARGE }).page(LEAF, 1, 4, { 0: 0x20_0000 | USER });
+  for (let round = 0; round < 3000; round++) {
+    const frame = round % 3 === 0 ? 0 : 0x20_0000 + (round % 3) * 0x1000;
+    trace.store({ physical: LEAF, linear: DIRECT_MAP + LEAF, size: 4, value: frame && frame | USER }, 0);
+    for (const cpu of [1, 2]) {
+      if (frame === 0) trace.fault(LINEAR, 6, { cpl: 3, cpu });
+      else trace.walk({ linear: LINEAR, physical: frame, user: true, access: "write" }, cpu);
+    }
+  }
+  const result = await verifyTrace({ file: written("beside.gz", trace), order: "causal" });
+  expect(wrongIn(result)).toEqual(NOTHING_WRONG);
+  expect(result).toMatchObject({ fills: 4000, faults: 2000, stores: 3000 });
+});
+
+test.each(
+  ["corruptedEntry", "skippedRevocation", "droppedFlush"].flatMap((name) => [
+    { name, order: "strict" },
+    { name, order: "causal" },
+  ]),
+)("a planted fault is found: $name, in $order order", async ({ name, order }) => {
+  const file = written(`${name}.gz`, twoCpus());
+  const result = await verifyTrace({ file, order }, { worker: { file: FAULTY_WORKER, name } });
+  expect(result.fillMismatches).toBeGreaterThan(0);
+});
 
 test("a mismatch is told with both walks and the last store to the table that differs", async () => {
   const file = written("explained.gz", twoCpus());
   const worker = { file: FAULTY_WORKER, name: "droppedFlush" };
   const text = verifyText(await verifyTrace({ file }, { worker }), PLAIN);
   expect(text).toContain(
-    "record 20, FILL of CPU 0: user read of 0x800000 at CPL 3 leads to 0x220000 with rights rwx: it ended in frame 0x210",
+    "record 21, FILL of CPU 0: user read of 0x800000 at CPL 3 leads to 0x220000 with rights rwx: it ended in frame 0x210",
   );
   expect(text).toMatch(/guest walk +shadow walk/);
   expect(text).toContain(
-    "last store to the entry at 0x102000: record 18, PTW of CPU 1: 4 bytes 0x220067 over 0x210067 at 0x102000 through 0xc0102000",
+    "last store to the entry at 0x102000: record 19, PTW of CPU 1: 4 bytes 0x220067 over 0x210067 at 0x102000 through 0xc0102000",
   );
 });
 
 test("a table that differs at the end is a mismatch", async () => {
   // The walk sets A in the replay, but the recording does not say so.
   const trace = twoCpus()
-    .store({ physical: TABLE + 4, linear: DIRECT_MAP + TABLE + 4, size: 4, value: 0x23_0007 }, 1)
-    .walk({ linear: 2 * LINEAR + 0x1000, physical: 0x23_0000, user: true }, 0);
+    .store({ physical: TABLE + 8, linear: DIRECT_MAP + TABLE + 8, size: 4, value: 0x23_0007 }, 1)
+    .walk({ linear: 2 * LINEAR + 0x2000, physical: 0x23_0000, user: true }, 0);
   const result = await verifyTrace({ file: written("end.gz", trace) });
   expect(wrongIn(result)).toEqual({ ...NOTHING_WRONG, tableMismatches: 1 });
   expect(result.first).toEqual([
     [
-      "at the end the table word at 0x102004 is 0x230027, not 0x230007",
-      "  last store to the entry at 0x102004: record 21, PTW of CPU 1: 4 bytes 0x230007 over 0x0 at 0x102004 through 0xc0102004",
+      "at the end the table word at 0x102008 is 0x230027, not 0x230007",
+      "  last store to the entry at 0x102008: record 22, PTW of CPU 1: 4 bytes 0x230007 over 0x0 at 0x102008 through 0xc0102008",
     ],
   ]);
 });
