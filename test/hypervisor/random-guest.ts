@@ -297,7 +297,11 @@ export class RandomGuest {
     const flat = this.#flat(vcpu);
     const tree = this.#trees[a % 2];
     const gfn = a % 5 === 0 ? b % PAGES : (tree?.root ?? 0);
-    return this.#loadRootAt(vcpu, gfn, a % 7 === 0 && flat.levels === 3 ? ([0, 1, 63, 127][b % 4] ?? 0) * 32 : 0);
+    return this.#loadRootAt(
+      vcpu,
+      gfn,
+      a % 7 === 0 && flat.levels === 3 ? ([0, 1, 63, 127][b % 4] ?? 0) * 32 : 0,
+    );
   }
 
   #loadRootAt(vcpu: number, gfn: number, offset: number): undefined {
@@ -523,7 +527,10 @@ export class RandomGuest {
     // More roots in the page of the first, as small kernels keep them: each with the level 2 tables in another order.
     for (const at of [32, 0x7e0, 0xfe0])
       for (let slot = 0; slot < 4; slot++)
-        tree.write(tree.root * 4096 + at + slot * 8, tree.read(tree.root * 4096 + ((slot + at / 32) % 4) * 8));
+        tree.write(
+          tree.root * 4096 + at + slot * 8,
+          tree.read(tree.root * 4096 + ((slot + at / 32) % 4) * 8),
+        );
     for (let slot = 0; slot < 4; slot++)
       tree.link(self + (BigInt(slot) << 21n), 2, tree.tableAt(BigInt(slot) << 30n, 2));
   }

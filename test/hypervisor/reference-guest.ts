@@ -50,6 +50,8 @@ interface Part {
   readonly choices: readonly Choice[];
   /** What a TLB may hold of the page afterwards. */
   readonly fills: readonly Walked[];
+  /** Another error code that a fault may have, -1 for none. */
+  readonly errorCodeToo: number;
 }
 
 /** One legal way to translate a part: through the tables, which sets bits, or from the TLB. */
@@ -282,15 +284,12 @@ export class FlatGuest {
     const index = parts.findIndex(({ address }) => BigInt.asUintN(64, address) === answer.cr2);
     const part = parts[index];
     if (part === undefined) return `CR2 is 0x${answer.cr2.toString(16)}`;
-    for (const earlier of parts.slice(0, index)) {
-      if (earlier.choices.length === 0) return "an earlier page of the access would fault first";
-      this.#markAsFound(earlier.walk, actual);
-    }
-    if (part.walk.errorCode === answer.errorCode) return undefined;
-    if (this.#isLateRoot(cpu, part, answer)) {
-      this.#markAsFound(part.walk, actual);
+    if (parts.slice(0, index).some(({ choices }) => choices.length === 0))
+      return "an earlier page of the access would fault first";
+    for (const { walk } of parts) this.#markAsFound(walk, actual);
+    if (part.walk.errorCode === answer.errorCode || part.errorCodeToo === (answer.errorCode & ~16))
       return undefined;
-    }
+    if (this.#isLateRoot(cpu, part, answer)) return undefined;
     return `it faults with ${String(answer.errorCode)} where the tables say ${String(part.walk.errorCode)}, gfn ${String(part.walk.gfn)}`;
   }
 
@@ -344,15 +343,16 @@ export class FlatGuest {
     for (const cached of cpu.cached.get(pageOf(address)) ?? [])
       if (allows(cpu, cached, asked)) choices.push({ gfn: cached.gfn, marks: [] });
     if (walk.errorCode < 0) choices.push({ gfn: walk.gfn, marks: walk.marks });
-    // Shadows made while XD was XD answer for it still.
+    let errorCodeToo = -1;
+    // Shadows made while XD was XD answer for it still, also that something is not present.
     if (this.hadNxe && cpu.levels !== 0 && (cpu.efer & Efer.nxe) === 0) {
       const asBefore = walkFlat(this.memory, cpu.registers(true), address, asked);
       if (asBefore.errorCode < 0) {
         choices.push({ gfn: asBefore.gfn, marks: [] });
         fills.push(asBefore);
-      }
+      } else if ((asBefore.errorCode & 1) === 0) errorCodeToo = asBefore.errorCode & 6;
     }
-    return { address, size, walk, choices, fills };
+    return { address, size, walk, choices, fills, errorCodeToo };
   }
 
   #remember(cpu: FlatCpu, address: bigint, walk: Walked): void {

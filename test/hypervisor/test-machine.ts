@@ -185,6 +185,11 @@ export class TestMachine {
     return findings;
   }
 
+  /** Everything that is wrong now and whatever is left over when the domain has been taken apart. */
+  finish(): string[] {
+    return [...this.findings(), ...this.teardown()];
+  }
+
   /** Ends every vCPU and takes the domain apart; what is left over, in words. */
   teardown(): string[] {
     for (const { vcpu, hosted } of this.cpus) {

@@ -42,20 +42,24 @@ function written(name: string, trace: TraceBuilder): string {
 
 /** CPU 1 fills a page, makes it a table and changes it; CPU 0 walks it before and after. */
 function twoCpus(): TraceBuilder {
-  return new TraceBuilder(8 * 2 ** 20, 2)
-    .state(0, { cr0: PAGING_ON, cr3: ROOT, cr4: PSE })
-    .state(1, { cr0: PAGING_ON, cr3: ROOT, cr4: PSE })
-    .page(ROOT, 2, 4, { 1: LEAF | USER, 768: LARGE })
-    .page(LEAF, 1, 4, { 0: 0x20_0000 | USER })
-    .walk({ linear: LINEAR, physical: 0x20_0000, user: true }, 0)
-    .walk({ linear: LINEAR, physical: 0x20_0000, user: true }, 1)
-    .page(TABLE, 1, 4, { 0: 0x21_0000 | USER, 1: 0x24_0000 | USER }, 1)
-    .store({ physical: ROOT + 8, linear: DIRECT_MAP + ROOT + 8, size: 4, value: TABLE | USER }, 1)
-    .walk({ linear: 2 * LINEAR + 0x1000, physical: 0x24_0000, user: true }, 0)
-    .walk({ linear: 2 * LINEAR, physical: 0x21_0000, user: true }, 0)
-    .store({ physical: TABLE, linear: DIRECT_MAP + TABLE, size: 4, value: 0x22_0000 | USER }, 1)
-    .invlpg(2 * LINEAR, 0)
-    .walk({ linear: 2 * LINEAR, physical: 0x22_0000, user: true }, 0);
+  return (
+    new TraceBuilder(8 * 2 ** 20, 2)
+      .state(0, { cr0: PAGING_ON, cr3: ROOT, cr4: PSE })
+      .state(1, { cr0: PAGING_ON, cr3: ROOT, cr4: PSE })
+      .page(ROOT, 2, 4, { 1: LEAF | USER, 768: LARGE })
+      .page(LEAF, 1, 4, { 0: 0x20_0000 | USER })
+      .walk({ linear: LINEAR, physical: 0x20_0000, user: true }, 0)
+      .walk({ linear: LINEAR, physical: 0x20_0000, user: true }, 1)
+      .page(TABLE, 1, 4, { 0: 0x21_0000 | USER, 1: 0x24_0000 | USER }, 1)
+      .store({ physical: ROOT + 8, linear: DIRECT_MAP + ROOT + 8, size: 4, value: TABLE | USER }, 1)
+      .walk({ linear: 2 * LINEAR + 0x1000, physical: 0x24_0000, user: true }, 0)
+      .walk({ linear: 2 * LINEAR, physical: 0x21_0000, user: true }, 0)
+      // In causal order too, what follows has to wait for the walks before.
+      .invlpg(3 * LINEAR, 0)
+      .store({ physical: TABLE, linear: DIRECT_MAP + TABLE, size: 4, value: 0x22_0000 | USER }, 1)
+      .invlpg(2 * LINEAR, 0)
+      .walk({ linear: 2 * LINEAR, physical: 0x22_0000, user: true }, 0)
+  );
 }
 
 function wrongIn(
@@ -162,11 +166,11 @@ test("a mismatch is told with both walks and the last store to the table that di
   const worker = { file: FAULTY_WORKER, name: "droppedFlush" };
   const text = verifyText(await verifyTrace({ file }, { worker }), PLAIN);
   expect(text).toContain(
-    "record 21, FILL of CPU 0: user read of 0x800000 at CPL 3 leads to 0x220000 with rights rwx: it ended in frame 0x210",
+    "record 22, FILL of CPU 0: user read of 0x800000 at CPL 3 leads to 0x220000 with rights rwx: it ended in frame 0x210",
   );
   expect(text).toMatch(/guest walk +shadow walk/);
   expect(text).toContain(
-    "last store to the entry at 0x102000: record 19, PTW of CPU 1: 4 bytes 0x220067 over 0x210067 at 0x102000 through 0xc0102000",
+    "last store to the entry at 0x102000: record 20, PTW of CPU 1: 4 bytes 0x220067 over 0x210067 at 0x102000 through 0xc0102000",
   );
 });
 
@@ -180,7 +184,7 @@ test("a table that differs at the end is a mismatch", async () => {
   expect(result.first).toEqual([
     [
       "at the end the table word at 0x102008 is 0x230027, not 0x230007",
-      "  last store to the entry at 0x102008: record 22, PTW of CPU 1: 4 bytes 0x230007 over 0x0 at 0x102008 through 0xc0102008",
+      "  last store to the entry at 0x102008: record 23, PTW of CPU 1: 4 bytes 0x230007 over 0x0 at 0x102008 through 0xc0102008",
     ],
   ]);
 });
