@@ -106,7 +106,9 @@ export class Judge implements ReplayJudge {
     const problem = this.#storeProblem(record, status);
     if (problem === "") return;
     counts.storeMismatches++;
-    this.#show(record, `${describeStore(record)}: ${problem}`, record.wLow, record.wHigh);
+    // What memory held there is as much of interest as how the address led there.
+    const stored = [addressOf(record.xLow & ~3, record.xHigh)];
+    this.#show(record, `${describeStore(record)}: ${problem}`, record.wLow, record.wHigh, stored);
   }
 
   refused(record: TraceCursor, what: string): void {
@@ -126,7 +128,7 @@ export class Judge implements ReplayJudge {
     if (problem === "") return;
     if (isFill) counts.fillMismatches++;
     else counts.faultMismatches++;
-    this.#show(record, `${describeAccess(record)}: ${problem}`, record.xLow, record.xHigh);
+    this.#show(record, `${describeAccess(record)}: ${problem}`, record.xLow, record.xHigh, []);
   }
 
   /** How an access differs from the recording, "" when it does not. */
@@ -231,11 +233,11 @@ export class Judge implements ReplayJudge {
     return this.#view.format() === 2 || address % 8 === 0 ? HARDWARE_BITS : 0;
   }
 
-  #show(record: TraceCursor, what: string, low: number, high: number): void {
+  #show(record: TraceCursor, what: string, low: number, high: number, stored: readonly number[]): void {
     if (this.first.length >= SHOWN_MAX) return;
     const { guest, shadow } = this.#view.describe(low, high);
-    this.#observe(record, 0);
-    const entries = this.#view.entryAddresses();
+    this.#view.observe(low, high, this.#vcpu.accessBits, true);
+    const entries = [...this.#view.entryAddresses(), ...stored];
     this.first.push({ record: record.index, what, guestWalk: guest, shadowWalk: shadow, entries });
   }
 }

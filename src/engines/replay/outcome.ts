@@ -8,7 +8,7 @@ export interface Mismatch {
   readonly what: string;
   readonly guestWalk: readonly string[];
   readonly shadowWalk: readonly string[];
-  /** Guest physical addresses of the entries of the guest's walk. */
+  /** Guest physical addresses of the entries of the guest's walk, and of what was stored to. */
   readonly entries: readonly number[];
 }
 

@@ -19,6 +19,12 @@ const WRITE_ACCESS = FillAccess.write;
 const FETCH_ACCESS = FillAccess.fetch;
 const TABLE_BYTES = 4096;
 
+/** What a CPU may refuse, in words. */
+const CR_WRITE = "the control register write";
+const EFER_WRITE = "the write of EFER";
+const INVLPG = "INVLPG";
+const STATE = "the state that was given before it";
+
 /** What a replay needs of the world outside its vCPU. */
 export interface ReplayHost {
   /** The word of guest memory at a guest physical address, a multiple of 4. */
@@ -148,11 +154,11 @@ export class TraceProgram {
       case RecordType.ptpage:
         return this.#executePtpage(record);
       case RecordType.cr:
-        return this.#accept(record, this.#writeControlRegister(record));
+        return this.#accept(record, this.#writeControlRegister(record), CR_WRITE);
       case RecordType.efer:
-        return this.#accept(record, vcpu.writeEfer(record.xLow));
+        return this.#accept(record, vcpu.writeEfer(record.xLow), EFER_WRITE);
       default:
-        return this.#accept(record, vcpu.invlpg(record.xLow, record.xHigh));
+        return this.#accept(record, vcpu.invlpg(record.xLow, record.xHigh), INVLPG);
     }
   }
 
@@ -302,9 +308,9 @@ export class TraceProgram {
     return status;
   }
 
-  #accept(record: TraceCursor, status: number): boolean {
+  #accept(record: TraceCursor, status: number, what: string): boolean {
     if (status === STOPPED) return false;
-    if (status !== DONE) this.#judge.refused(record, "what the record says");
+    if (status !== DONE) this.#judge.refused(record, what);
     return true;
   }
 
@@ -330,7 +336,7 @@ export class TraceProgram {
         continue;
       }
       if (!this.#turns.begin(ordinal)) return false;
-      const goesOn = this.#accept(this.#cursor, this.#state.apply());
+      const goesOn = this.#accept(this.#cursor, this.#state.apply(), STATE);
       this.#turns.end();
       if (!goesOn) return false;
     }

@@ -208,7 +208,7 @@ test("two roots of one process, as with page-table isolation", () => {
 
 test("a control register write that no CPU permits is told", () => {
   const trace = longGuest().walk({ linear: LINEAR, physical: 0x20_0000, user: true }).cr(4, 0);
-  expect(replayHere(trace).wrong).toEqual(["Record 13: what the record says was refused."]);
+  expect(replayHere(trace).wrong).toEqual(["Record 13: the control register write was refused."]);
 });
 
 test("a root that is no memory stops the replay", () => {
