@@ -171,15 +171,28 @@ export class FaultHandler {
     return FaultAnswer.retry;
   }
 
-  /** No kernel writes its pagetables from user mode: then the page is none. */
+  /**
+   * No kernel writes its pagetables from user mode: then the page is none. Unless the walk itself goes through it: the
+   * next fault would make it a pagetable again, for ever, so such a store is emulated (Xen would not get out of this).
+   */
   #emulate(errorCode: number, frame: Mfn): number {
     const { counters, unshadow, emulation, domain } = this.#shadow;
-    if ((errorCode & USER) !== 0) {
+    if ((errorCode & USER) !== 0 && !this.#isWalkedTable(frame)) {
       counters.add(Counter.fault_emulate_failed);
       unshadow.removeShadows(frame, false, true);
       return domain.isDead() ? FaultAnswer.stop : FaultAnswer.retry;
     }
     const answer = emulation.emulate(frame);
     return domain.isDead() ? FaultAnswer.stop : answer;
+  }
+
+  /** Whether the walk goes through a page below the root. A root cannot be unshadowed: that ends the domain. */
+  #isWalkedTable(frame: Mfn): boolean {
+    const { guest } = this.#shadow;
+    const { walker } = guest;
+    const top = guest.format() === 4 ? 3 : 1;
+    for (let level = walker.leafLevel; level <= top; level++)
+      if (walker.tableMfn[level] === frame) return true;
+    return false;
   }
 }
