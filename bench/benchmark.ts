@@ -47,8 +47,10 @@ function expected(counts: Counts, name: string): number {
 
 function readCounts({ vcpu }: HostedVcpu): Record<string, number> {
   const counts: Record<string, number> = { locks: 0 };
-  for (const name of Object.keys(COUNTERS) as CounterName[]) counts[name] = vcpu.counters.value(Counter[name]);
+  for (const name of Object.keys(COUNTERS) as CounterName[])
+    counts[name] = vcpu.counters.value(Counter[name]);
   for (const index of LOCK_NAMES.keys())
-    counts["locks"] = (counts["locks"] ?? 0) + readLockStatistics(vcpu.memory, vcpu.layout, index).acquisitions;
+    counts["locks"] =
+      (counts["locks"] ?? 0) + readLockStatistics(vcpu.memory, vcpu.layout, index).acquisitions;
   return counts;
 }

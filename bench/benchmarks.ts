@@ -76,7 +76,7 @@ abstract class PageBenchmark {
 }
 
 class TlbHit extends PageBenchmark implements Benchmark {
-  readonly counts: Counts = { accesses: 1, tlb_hits: 1 };
+  readonly counts: Counts = { tlb_hits: 1 };
   readonly operations = HOT_PAGES * 32;
   readonly sum = Math.imul(sumOver(HOT_PAGES, wordOf), 32);
 
@@ -96,7 +96,6 @@ class TlbHit extends PageBenchmark implements Benchmark {
 
 class DemandFault extends PageBenchmark implements Benchmark {
   readonly counts: Counts = {
-    accesses: 1,
     exits: 1,
     demand_faults: 1,
     fault: 1,
@@ -125,7 +124,7 @@ class DemandFault extends PageBenchmark implements Benchmark {
 }
 
 class PrefetchedAccess extends PageBenchmark implements Benchmark {
-  readonly counts: Counts = { accesses: 1, shadow_walks: 1 };
+  readonly counts: Counts = { shadow_walks: 1 };
   readonly operations = DATA_PAGES - DATA_PAGES / PREFETCH_GROUP;
   readonly sum = sumOver(DATA_PAGES, (page) => (page % PREFETCH_GROUP === 0 ? 0 : wordOf(page)));
   readonly #cells: Int32Array;
@@ -158,7 +157,6 @@ class PrefetchedAccess extends PageBenchmark implements Benchmark {
 
 class NotPresent extends PageBenchmark implements Benchmark {
   readonly counts: Counts = {
-    accesses: 1,
     shadow_walks: 1,
     exits: 1,
     demand_faults: 1,
@@ -194,7 +192,6 @@ class NotPresent extends PageBenchmark implements Benchmark {
 
 class Mmio extends PageBenchmark implements Benchmark {
   readonly counts: Counts = {
-    accesses: 1,
     shadow_walks: 1,
     exits: 1,
     demand_faults: 1,
@@ -226,7 +223,6 @@ class Mmio extends PageBenchmark implements Benchmark {
 /** Each store makes an entry of a shadowed level 1 table map another frame than before. */
 class EmulatedStore extends PageBenchmark implements Benchmark {
   readonly counts: Counts = {
-    accesses: 1,
     shadow_walks: 1,
     exits: 1,
     demand_faults: 1,

@@ -6,22 +6,20 @@ import type { VcpuId } from "../memory/units.ts";
 
 /** Counts without contention. Indices are those of `Counter`. */
 export class CounterSet {
-  readonly #memory: SharedMemory;
-  readonly #base: number;
+  readonly #words: Int32Array;
 
   constructor(memory: SharedMemory, layout: Layout, vcpu: VcpuId) {
-    this.#memory = memory;
-    this.#base = layout.regions.counters.offset + vcpu * COUNTER_NAMES.length;
+    const count = COUNTER_NAMES.length;
+    this.#words = memory.privateWords(layout.regions.counters.offset + vcpu * count, count);
   }
 
   /** Adds one. */
   add(counter: number): void {
-    const cell = this.#base + counter;
-    this.#memory.storePrivate(cell, this.#memory.loadPrivate(cell) + 1);
+    this.#words[counter] = (this.#words[counter] ?? 0) + 1;
   }
 
   /** The count, as an unsigned number modulo 2^32. */
   value(counter: number): number {
-    return this.#memory.loadPrivate(this.#base + counter) >>> 0;
+    return (this.#words[counter] ?? 0) >>> 0;
   }
 }

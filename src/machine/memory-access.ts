@@ -8,6 +8,27 @@ import { FaultAnswer, Operation, Status } from "./exits.ts";
 import { HardwareWalk } from "./hardware-walk.ts";
 import type { Vcpu } from "./vcpu.ts";
 
+// Private copies: V8 folds a module's own constants, but reads those of others at every use.
+const DEMAND_FAULTS = Counter.demand_faults;
+const EXITS = Counter.exits;
+const INJECTED = Counter.injected;
+const SPURIOUS_FAULTS = Counter.spurious_faults;
+const TLB_HITS = Counter.tlb_hits;
+const DOING_GUEST = Doing.guest;
+const DOING_PAGE_FAULT = Doing.pageFault;
+const ANSWER_EMULATED = FaultAnswer.emulated;
+const ANSWER_INJECT = FaultAnswer.inject;
+const ANSWER_RETRY = FaultAnswer.retry;
+const OPERATION_COMPARE_EXCHANGE = Operation.compareExchange;
+const OPERATION_FETCH = Operation.fetch;
+const OPERATION_STORE = Operation.store;
+const STATUS_DONE = Status.done;
+const STATUS_GENERAL_PROTECTION = Status.generalProtection;
+const STATUS_PAGE_FAULT = Status.pageFault;
+const STATUS_STOPPED = Status.stopped;
+const CELL_CR2_HIGH = VcpuCell.cr2High;
+const CELL_CR2_LOW = VcpuCell.cr2Low;
+
 const PRESENT = 1;
 const WRITE = 2;
 const USER = 4;
@@ -35,15 +56,15 @@ export class MemoryAccess {
     vcpu.addressLow = low;
     vcpu.addressHigh = high;
     vcpu.countOperation();
-    vcpu.counters.add(Counter.accesses);
     const lastByte = (low & (PAGE_BYTES - 1)) + size - 1;
-    if (lastByte >= PAGE_BYTES) return this.#runAcrossPages(low, high, ((low & -PAGE_BYTES) + PAGE_BYTES) | 0);
+    if (lastByte >= PAGE_BYTES)
+      return this.#runAcrossPages(low, high, ((low & -PAGE_BYTES) + PAGE_BYTES) | 0);
     for (;;) {
       const frame = this.#translate(low, high);
       if (frame >= 0) {
         this.#vcpu.frame = frame;
-        this.#perform(frame * PAGE_BYTES + (low & (PAGE_BYTES - 1)));
-        return Status.done;
+        this.#perform((frame << 12) | (low & (PAGE_BYTES - 1)));
+        return STATUS_DONE;
       }
       if (frame !== RETRY) return -frame - 2;
     }
@@ -61,33 +82,33 @@ export class MemoryAccess {
       if (second < RETRY) return -second - 2;
       if (second === RETRY) continue;
       this.#vcpu.frame = first;
-      const from = first * PAGE_BYTES + (low & (PAGE_BYTES - 1));
-      this.#performBytes(from, from + split, second * PAGE_BYTES);
-      return Status.done;
+      const from = (first << 12) | (low & (PAGE_BYTES - 1));
+      this.#performBytes(from, from + split, second << 12);
+      return STATUS_DONE;
     }
   }
 
   /** Frame of an address, RETRY, or -2 minus a `Status` when the operation is over. */
   #translate(low: number, high: number): number {
-    return this.#vcpu.poll() ? this.#lookup(low, high) : -2 - Status.stopped;
+    return this.#vcpu.poll() ? this.#lookup(low, high) : -2 - STATUS_STOPPED;
   }
 
   #lookup(low: number, high: number): number {
-    const fetch = this.#vcpu.operation === Operation.fetch;
+    const fetch = this.#vcpu.operation === OPERATION_FETCH;
     const write =
-      this.#vcpu.operation === Operation.store || this.#vcpu.operation === Operation.compareExchange;
+      this.#vcpu.operation === OPERATION_STORE || this.#vcpu.operation === OPERATION_COMPARE_EXCHANGE;
     const need = (this.#vcpu.accessBits & USER) | (write ? WRITE | DIRTY : 0) | (fetch ? FETCH : 0);
     const forbid = fetch ? this.#vcpu.forbidFetch : this.#vcpu.forbidData;
     const entry = this.#vcpu.tlb.find(low, high);
     if (entry >= 0) {
       const flags = this.#vcpu.tlb.flags(entry);
       if ((flags & (need | forbid)) === need) {
-        this.#vcpu.counters.add(Counter.tlb_hits);
+        this.#vcpu.counters.add(TLB_HITS);
         return this.#vcpu.tlb.frame(entry);
       }
       const denied = (need & ~flags & ~DIRTY) !== 0 || (forbid & flags) !== 0;
       if (denied) {
-        this.#vcpu.counters.add(Counter.spurious_faults);
+        this.#vcpu.counters.add(SPURIOUS_FAULTS);
         return this.#fault(low, high, (need & (WRITE | USER | FETCH)) | PRESENT);
       }
     }
@@ -99,37 +120,39 @@ export class MemoryAccess {
   /** Exits with a page fault, after dropping the page's TLB entry as #PF does (SDM vol. 3, 4.10.4.1). */
   #fault(low: number, high: number, errorCode: number): number {
     this.#vcpu.tlb.drop(low, high);
-    if (errorCode < 0) return -2 - Status.generalProtection;
+    if (errorCode < 0) return -2 - STATUS_GENERAL_PROTECTION;
     this.#vcpu.faultLow = low;
     this.#vcpu.faultHigh = high;
     this.#vcpu.noteAddress(low, high);
-    this.#vcpu.counters.add(Counter.exits);
-    this.#vcpu.counters.add(Counter.demand_faults);
-    this.#vcpu.noteDoing(Doing.pageFault);
+    this.#vcpu.counters.add(EXITS);
+    this.#vcpu.counters.add(DEMAND_FAULTS);
+    this.#vcpu.noteDoing(DOING_PAGE_FAULT);
     const answer = this.#vcpu.hypervisor().pageFault(errorCode);
-    this.#vcpu.noteDoing(Doing.guest);
+    this.#vcpu.noteDoing(DOING_GUEST);
     switch (answer) {
-      case FaultAnswer.retry:
+      case ANSWER_RETRY:
         return RETRY;
-      case FaultAnswer.emulated:
-        return -2 - Status.done;
-      case FaultAnswer.inject:
-        this.#vcpu.counters.add(Counter.injected);
-        this.#vcpu.setRegister(VcpuCell.cr2Low, this.#vcpu.faultLow);
-        this.#vcpu.setRegister(VcpuCell.cr2High, this.#vcpu.faultHigh);
-        return -2 - Status.pageFault;
+      case ANSWER_EMULATED:
+        return -2 - STATUS_DONE;
+      case ANSWER_INJECT:
+        this.#vcpu.counters.add(INJECTED);
+        // The emulator may have refused another page of the access than the one that brought it here.
+        this.#vcpu.tlb.drop(this.#vcpu.faultLow, this.#vcpu.faultHigh);
+        this.#vcpu.setRegister(CELL_CR2_LOW, this.#vcpu.faultLow);
+        this.#vcpu.setRegister(CELL_CR2_HIGH, this.#vcpu.faultHigh);
+        return -2 - STATUS_PAGE_FAULT;
       default:
-        return -2 - Status.stopped;
+        return -2 - STATUS_STOPPED;
     }
   }
 
   #perform(address: number): void {
     const physical = this.#vcpu.physical;
     switch (this.#vcpu.operation) {
-      case Operation.store:
+      case OPERATION_STORE:
         physical.write(address, this.#vcpu.size, this.#vcpu.valueLow, this.#vcpu.valueHigh);
         return;
-      case Operation.compareExchange:
+      case OPERATION_COMPARE_EXCHANGE:
         this.#vcpu.exchanged = physical.exchange(
           address,
           this.#vcpu.size,
@@ -147,7 +170,7 @@ export class MemoryAccess {
   }
 
   #performBytes(first: number, split: number, second: number): void {
-    if (this.#vcpu.operation === Operation.store) {
+    if (this.#vcpu.operation === OPERATION_STORE) {
       this.#vcpu.physical.writeBytes(
         first,
         this.#vcpu.size,
@@ -158,7 +181,7 @@ export class MemoryAccess {
       );
       return;
     }
-    if (this.#vcpu.operation === Operation.compareExchange) {
+    if (this.#vcpu.operation === OPERATION_COMPARE_EXCHANGE) {
       this.#vcpu.exchanged = this.#vcpu.physical.exchangeBytes(
         first,
         this.#vcpu.size,

@@ -19,45 +19,42 @@ const TAG_HIGH_SHIFT = 8;
 
 /** One vCPU's TLB. Linear addresses come as two int32 halves. */
 export class Tlb {
-  readonly #memory: SharedMemory;
-  readonly #base: number;
+  readonly #words: Int32Array;
   readonly #setMask: number;
   readonly #ways: number;
   readonly #setWords: number;
-  readonly #words: number;
   #nextVictim = 0;
 
   constructor(memory: SharedMemory, layout: Layout, vcpu: VcpuId) {
     const { tlbSets, tlbWays } = layout.sizes;
-    this.#memory = memory;
     this.#ways = tlbWays;
     this.#setWords = tlbWays * TLB_ENTRY_WORDS;
-    this.#words = tlbSets * this.#setWords;
-    this.#base = layout.regions.tlbs.offset + vcpu * this.#words;
+    const words = tlbSets * this.#setWords;
+    this.#words = memory.privateWords(layout.regions.tlbs.offset + vcpu * words, words);
     this.#setMask = tlbSets - 1;
   }
 
-  /** The cell of the entry that maps an address, or -1. */
+  /** The place of the entry that maps an address, or -1. */
   find(low: number, high: number): number {
     const tagLow = (low >>> 12) | (high << 20);
     const tagHigh = (high >>> 12) & 0xf;
-    let entry = this.#base + (tagLow & this.#setMask) * this.#setWords;
+    let entry = (tagLow & this.#setMask) * this.#setWords;
     for (let way = 0; way < this.#ways; way++, entry += TLB_ENTRY_WORDS) {
-      if (this.#memory.loadPrivate(entry) !== tagLow) continue;
-      const flags = this.#memory.loadPrivate(entry + 1);
+      if ((this.#words[entry] ?? 0) !== tagLow) continue;
+      const flags = this.#words[entry + 1] ?? 0;
       if ((flags & VALID) !== 0 && flags >>> TAG_HIGH_SHIFT === tagHigh) return entry;
     }
     return -1;
   }
 
-  /** `TlbFlag` bits of the entry at a cell that `find` returned. */
+  /** `TlbFlag` bits of the entry at a place that `find` returned. */
   flags(entry: number): number {
-    return this.#memory.loadPrivate(entry + 1) & FLAGS;
+    return (this.#words[entry + 1] ?? 0) & FLAGS;
   }
 
-  /** The frame that the entry at a cell maps. */
+  /** The frame that the entry at a place maps. */
   frame(entry: number): Mfn {
-    return mfn(this.#memory.loadPrivate(entry + 2));
+    return mfn(this.#words[entry + 2] ?? 0);
   }
 
   /** Caches a translation, over the page's old entry if there is one. `flags` are `TlbFlag` bits. */
@@ -65,37 +62,37 @@ export class Tlb {
     const tagLow = (low >>> 12) | (high << 20);
     let entry = this.find(low, high);
     if (entry < 0) entry = this.#victim(tagLow);
-    this.#memory.storePrivate(entry, tagLow);
-    this.#memory.storePrivate(entry + 1, (flags & FLAGS) | VALID | (((high >>> 12) & 0xf) << TAG_HIGH_SHIFT));
-    this.#memory.storePrivate(entry + 2, frame);
+    this.#words[entry] = tagLow;
+    this.#words[entry + 1] = (flags & FLAGS) | VALID | (((high >>> 12) & 0xf) << TAG_HIGH_SHIFT);
+    this.#words[entry + 2] = frame;
   }
 
   /** Forgets one page (INVLPG, and the faulting page of a #PF: SDM vol. 3, 4.10.4.1). */
   drop(low: number, high: number): void {
     const entry = this.find(low, high);
-    if (entry >= 0) this.#memory.storePrivate(entry + 1, 0);
+    if (entry >= 0) this.#words[entry + 1] = 0;
   }
 
   /** Forgets everything. */
   flush(): void {
-    this.#memory.fillWords(this.#base, this.#words, 0);
+    this.#words.fill(0);
   }
 
   /** Calls back for every valid entry: page number low and high bits, frame, flags. For audits of a parked vCPU. */
   forEach(visit: (tagLow: number, tagHigh: number, frame: Mfn, flags: number) => void): void {
-    for (let entry = this.#base; entry < this.#base + this.#words; entry += TLB_ENTRY_WORDS) {
-      const flags = this.#memory.loadPrivate(entry + 1);
+    for (let entry = 0; entry < this.#words.length; entry += TLB_ENTRY_WORDS) {
+      const flags = this.#words[entry + 1] ?? 0;
       if ((flags & VALID) === 0) continue;
-      visit(this.#memory.loadPrivate(entry), flags >>> TAG_HIGH_SHIFT, this.frame(entry), flags & FLAGS);
+      visit(this.#words[entry] ?? 0, flags >>> TAG_HIGH_SHIFT, this.frame(entry), flags & FLAGS);
     }
   }
 
   /** A free way of the set, else one in turn: replacement must not depend on anything that does not replay. */
   #victim(tagLow: number): number {
-    const set = this.#base + (tagLow & this.#setMask) * this.#setWords;
+    const set = (tagLow & this.#setMask) * this.#setWords;
     for (let way = 0; way < this.#ways; way++) {
       const entry = set + way * TLB_ENTRY_WORDS;
-      if ((this.#memory.loadPrivate(entry + 1) & VALID) === 0) return entry;
+      if (((this.#words[entry + 1] ?? 0) & VALID) === 0) return entry;
     }
     this.#nextVictim = (this.#nextVictim + 1) % this.#ways;
     return set + this.#nextVictim * TLB_ENTRY_WORDS;

@@ -23,6 +23,40 @@ import { SavedOperation } from "./saved-operation.ts";
 import { StructureCache } from "./structure-cache.ts";
 import { Tlb } from "./tlb.ts";
 
+// Private copies: V8 folds a module's own constants, but reads those of others at every use.
+const EXITS = Counter.exits;
+const HALTS = Counter.halts;
+const HYPERCALLS = Counter.hypercalls;
+const INTERRUPTS = Counter.interrupts;
+const CR4_SMAP = Cr4.smap;
+const CR4_SMEP = Cr4.smep;
+const DOING_GUEST = Doing.guest;
+const DOING_HALTED = Doing.halted;
+const DOING_HYPERCALL = Doing.hypercall;
+const DOING_INVLPG = Doing.invlpg;
+const DOING_PARKED = Doing.parked;
+const DOING_WRITE_CR = Doing.writeCr;
+const RING_FLUSH = Doorbell.flush;
+const RING_INTERRUPT = Doorbell.interrupt;
+const RING_PARK = Doorbell.park;
+const RING_STOP = Doorbell.stop;
+const OPERATION_COMPARE_EXCHANGE = Operation.compareExchange;
+const OPERATION_FETCH = Operation.fetch;
+const OPERATION_LOAD = Operation.load;
+const OPERATION_STORE = Operation.store;
+const STATUS_DONE = Status.done;
+const STATUS_STOPPED = Status.stopped;
+const CELL_ADDRESS_HIGH = VcpuCell.addressHigh;
+const CELL_ADDRESS_LOW = VcpuCell.addressLow;
+const CELL_CR4 = VcpuCell.cr4;
+const CELL_DOING = VcpuCell.doing;
+const CELL_DOORBELL = VcpuCell.doorbell;
+const CELL_HEARTBEAT = VcpuCell.heartbeat;
+const CELL_INTERRUPTS = VcpuCell.interrupts;
+const CELL_PAGING_ON = VcpuCell.pagingOn;
+const CELL_SHADOW_LEVELS = VcpuCell.shadowLevels;
+const CELL_WAITS_FOR_LOCK = VcpuCell.waitsForLock;
+
 const USER = 4;
 const IMPLICIT_SUPERVISOR = 1 << 18;
 
@@ -118,17 +152,17 @@ export class Vcpu {
   /** Recomputes what SMEP and SMAP forbid; called when CR4 or the privilege changes. */
   refreshRights(): void {
     // Paging may be off for the guest although hardware walks tables for it: then neither exists.
-    const cr4 = this.register(VcpuCell.pagingOn) === 0 ? 0 : this.register(VcpuCell.cr4);
+    const cr4 = this.register(CELL_PAGING_ON) === 0 ? 0 : this.register(CELL_CR4);
     const supervisor = (this.accessBits & USER) === 0;
     const implicit = (this.accessBits & IMPLICIT_SUPERVISOR) !== 0;
-    const smap = (cr4 & Cr4.smap) !== 0 && (implicit || !this.alignmentCheck);
+    const smap = (cr4 & CR4_SMAP) !== 0 && (implicit || !this.alignmentCheck);
     this.forbidData = supervisor && smap ? USER : 0;
-    this.forbidFetch = supervisor && (cr4 & Cr4.smep) !== 0 ? USER : 0;
+    this.forbidFetch = supervisor && (cr4 & CR4_SMEP) !== 0 ? USER : 0;
   }
 
   /** High half of the address of the page at `nextLow` that follows one at `high`: 32-bit addresses end at 4 GiB. */
   highOfNextPage(nextLow: number, high: number): number {
-    return nextLow === 0 && this.register(VcpuCell.shadowLevels) === 4 ? (high + 1) | 0 : high;
+    return nextLow === 0 && this.register(CELL_SHADOW_LEVELS) === 4 ? (high + 1) | 0 : high;
   }
 
   /** A control register of this vCPU, by `VcpuCell`. */
@@ -143,80 +177,79 @@ export class Vcpu {
 
   /** Loads 1, 2, 4 or 8 bytes. Returns a `Status`. */
   load(low: number, high: number, size: number): number {
-    return this.#access.run(Operation.load, low, high, size);
+    return this.#access.run(OPERATION_LOAD, low, high, size);
   }
 
   /** Fetches an instruction's bytes. Returns a `Status`. */
   fetch(low: number, high: number, size: number): number {
-    return this.#access.run(Operation.fetch, low, high, size);
+    return this.#access.run(OPERATION_FETCH, low, high, size);
   }
 
   /** Stores 1, 2, 4 or 8 bytes. Returns a `Status`. */
   store(low: number, high: number, size: number, valueLow: number, valueHigh: number): number {
     this.valueLow = valueLow;
     this.valueHigh = valueHigh;
-    return this.#access.run(Operation.store, low, high, size);
+    return this.#access.run(OPERATION_STORE, low, high, size);
   }
 
   /** Compare-exchanges with the operands set in `expectedLow/High` and `valueLow/High`. Returns a `Status`. */
   compareExchange(low: number, high: number, size: number): number {
-    return this.#access.run(Operation.compareExchange, low, high, size);
+    return this.#access.run(OPERATION_COMPARE_EXCHANGE, low, high, size);
   }
 
   /** MOV to CR0. */
   writeCr0(value: number): number {
-    if (!this.#begin(Doing.writeCr)) return Status.stopped;
+    if (!this.#begin(DOING_WRITE_CR)) return STATUS_STOPPED;
     return this.#end(this.hypervisor().writeCr0(value));
   }
 
   /** MOV to CR3. */
   writeCr3(low: number, high: number): number {
-    if (!this.#begin(Doing.writeCr)) return Status.stopped;
+    if (!this.#begin(DOING_WRITE_CR)) return STATUS_STOPPED;
     return this.#end(this.hypervisor().writeCr3(low, high));
   }
 
   /** MOV to CR4. */
   writeCr4(value: number): number {
-    if (!this.#begin(Doing.writeCr)) return Status.stopped;
+    if (!this.#begin(DOING_WRITE_CR)) return STATUS_STOPPED;
     return this.#end(this.hypervisor().writeCr4(value));
   }
 
   /** WRMSR of EFER. */
   writeEfer(value: number): number {
-    if (!this.#begin(Doing.writeCr)) return Status.stopped;
+    if (!this.#begin(DOING_WRITE_CR)) return STATUS_STOPPED;
     return this.#end(this.hypervisor().writeEfer(value));
   }
 
   /** INVLPG. */
   invlpg(low: number, high: number): number {
-    if (!this.#begin(Doing.invlpg)) return Status.stopped;
-    if (this.hypervisor().invlpg(low, high)) {
-      this.tlb.drop(low, high);
-      this.structureCache.flush();
-    }
-    return this.#end(Status.done);
+    if (!this.#begin(DOING_INVLPG)) return STATUS_STOPPED;
+    if (this.hypervisor().invlpg(low, high)) this.tlb.drop(low, high);
+    // Of the caches for upper levels INVLPG drops everything, whatever the address (SDM vol. 3, 4.10.4.1).
+    this.structureCache.flush();
+    return this.#end(STATUS_DONE);
   }
 
   /** A hypercall. */
   hypercall(operation: number, first: number, second: number): number {
-    if (!this.#begin(Doing.hypercall)) return Status.stopped;
-    this.counters.add(Counter.hypercalls);
+    if (!this.#begin(DOING_HYPERCALL)) return STATUS_STOPPED;
+    this.counters.add(HYPERCALLS);
     return this.#end(this.hypervisor().hypercall(operation, first, second));
   }
 
   /** HLT: sleeps until another vCPU sends an interrupt or the machine stops. */
   halt(): number {
-    if (!this.poll()) return Status.stopped;
-    this.counters.add(Counter.halts);
-    this.noteDoing(Doing.halted);
+    if (!this.poll()) return STATUS_STOPPED;
+    this.counters.add(HALTS);
+    this.noteDoing(DOING_HALTED);
     this.mailbox.setState(VcpuState.halted);
-    const doorbell = this.area + VcpuCell.doorbell;
+    const doorbell = this.area + CELL_DOORBELL;
     // Parking is not the guest's business: it sleeps on afterwards.
     let bits = this.memory.loadWord(doorbell);
-    while ((bits & ~(Doorbell.flush | Doorbell.park)) === 0) {
-      if ((bits & Doorbell.park) !== 0) {
+    while ((bits & ~(RING_FLUSH | RING_PARK)) === 0) {
+      if ((bits & RING_PARK) !== 0) {
         this.#park();
-        this.noteDoing(Doing.halted);
+        this.noteDoing(DOING_HALTED);
         this.mailbox.setState(VcpuState.halted);
       } else {
         this.mailbox.serve();
@@ -225,14 +258,14 @@ export class Vcpu {
       bits = this.memory.loadWord(doorbell);
     }
     this.mailbox.setState(VcpuState.running);
-    this.noteDoing(Doing.guest);
-    return this.poll() ? Status.done : Status.stopped;
+    this.noteDoing(DOING_GUEST);
+    return this.poll() ? STATUS_DONE : STATUS_STOPPED;
   }
 
   /** Sends an interrupt to another vCPU; vector 0 to 30. */
   sendInterrupt(target: Cell, vector: number): void {
-    this.memory.orWord(target + VcpuCell.interrupts, 1 << vector);
-    ring(this.memory, target, Doorbell.interrupt);
+    this.memory.orWord(target + CELL_INTERRUPTS, 1 << vector);
+    ring(this.memory, target, RING_INTERRUPT);
   }
 
   /**
@@ -240,7 +273,7 @@ export class Vcpu {
    * when the machine stops.
    */
   poll(): boolean {
-    const bits = this.memory.loadWord(this.area + VcpuCell.doorbell);
+    const bits = this.memory.loadWord(this.area + CELL_DOORBELL);
     return bits === 0 || this.#service(bits);
   }
 
@@ -251,7 +284,7 @@ export class Vcpu {
 
   /** For locks: which lock is waited for, for the watchdog. */
   noteWaiting(lock: number): void {
-    this.memory.storePrivate(this.area + VcpuCell.waitsForLock, lock);
+    this.memory.storePrivate(this.area + CELL_WAITS_FOR_LOCK, lock);
   }
 
   /** Records something wrong that a check inside the model saw. */
@@ -278,31 +311,31 @@ export class Vcpu {
   #begin(doing: number): boolean {
     if (!this.poll()) return false;
     this.countOperation();
-    this.counters.add(Counter.exits);
+    this.counters.add(EXITS);
     this.noteDoing(doing);
     return true;
   }
 
   #end(status: number): number {
-    this.noteDoing(Doing.guest);
+    this.noteDoing(DOING_GUEST);
     return status;
   }
 
   /** One more operation begins: the watchdog sees that the vCPU moves. */
   countOperation(): void {
     this.#operations = (this.#operations + 1) | 0;
-    this.memory.storePrivate(this.area + VcpuCell.heartbeat, this.#operations);
+    this.memory.storePrivate(this.area + CELL_HEARTBEAT, this.#operations);
   }
 
   /** What the vCPU is at, a `Doing`, for the watchdog. */
   noteDoing(what: number): void {
-    this.memory.storePrivate(this.area + VcpuCell.doing, what);
+    this.memory.storePrivate(this.area + CELL_DOING, what);
   }
 
   /** The address of a page-fault exit, for the watchdog. */
   noteAddress(low: number, high: number): void {
-    this.memory.storePrivate(this.area + VcpuCell.addressLow, low);
-    this.memory.storePrivate(this.area + VcpuCell.addressHigh, high);
+    this.memory.storePrivate(this.area + CELL_ADDRESS_LOW, low);
+    this.memory.storePrivate(this.area + CELL_ADDRESS_HIGH, high);
   }
 
   /** The hypervisor that this vCPU exits to. Throws when it has none. */
@@ -313,20 +346,20 @@ export class Vcpu {
   }
 
   #service(bits: number): boolean {
-    if ((bits & Doorbell.flush) !== 0) this.mailbox.serve();
-    if ((bits & Doorbell.stop) !== 0) return false;
-    if ((bits & Doorbell.park) !== 0) this.#park();
-    if ((bits & Doorbell.interrupt) !== 0) this.#takeInterrupts();
+    if ((bits & RING_FLUSH) !== 0) this.mailbox.serve();
+    if ((bits & RING_STOP) !== 0) return false;
+    if ((bits & RING_PARK) !== 0) this.#park();
+    if ((bits & RING_INTERRUPT) !== 0) this.#takeInterrupts();
     return true;
   }
 
   #takeInterrupts(): void {
     const handler = this.interruptHandler;
     if (handler === null) return;
-    this.memory.andWord(this.area + VcpuCell.doorbell, ~Doorbell.interrupt);
-    const vectors = this.memory.exchangeWord(this.area + VcpuCell.interrupts, 0);
+    this.memory.andWord(this.area + CELL_DOORBELL, ~RING_INTERRUPT);
+    const vectors = this.memory.exchangeWord(this.area + CELL_INTERRUPTS, 0);
     if (vectors === 0) return;
-    this.counters.add(Counter.interrupts);
+    this.counters.add(INTERRUPTS);
     // Masked while it runs; the operation in flight is saved as an interrupt gate would save it.
     this.interruptHandler = null;
     const saved = new SavedOperation(this);
@@ -336,8 +369,8 @@ export class Vcpu {
   }
 
   #park(): void {
-    this.noteDoing(Doing.parked);
-    this.memory.andWord(this.area + VcpuCell.doorbell, ~Doorbell.park);
+    this.noteDoing(DOING_PARKED);
+    this.memory.andWord(this.area + CELL_DOORBELL, ~RING_PARK);
     // Asked again once it counts as running: whoever asked meanwhile may have taken it for parked still.
     do {
       this.mailbox.setState(VcpuState.parked);
@@ -347,7 +380,7 @@ export class Vcpu {
       }
       this.mailbox.setState(VcpuState.running);
     } while (this.memory.loadWord(this.#parkCell) === 1);
-    this.noteDoing(Doing.guest);
+    this.noteDoing(DOING_GUEST);
   }
 }
 

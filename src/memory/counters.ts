@@ -65,7 +65,6 @@ export const COUNTERS = {
   destroy_shadow: "shadows destroyed",
   p2m_writes: "p2m entries written",
   operations: "guest operations executed",
-  accesses: "guest memory accesses",
   tlb_hits: "accesses answered by the TLB",
   shadow_walks: "hardware walks of the shadow tables",
   structure_cache_hits: "hardware walks that began in the paging-structure cache",

@@ -164,6 +164,11 @@ export class SharedMemory {
     this.#words[cell] = value;
   }
 
+  /** Cells that belong to one vCPU, as an array: for what it reads at every access, its TLB and its counters. */
+  privateWords(cell: number, count: number): Int32Array {
+    return this.#words.subarray(cell, cell + count);
+  }
+
   /** Fills `count` words with one value, plainly: for memory that nobody else can reach yet. */
   fillWords(cell: number, count: number, value: number): void {
     this.#words.fill(value, cell, cell + count);

@@ -1,5 +1,5 @@
 /** The hash of shadows (spec 2). */
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { hashBucket } from "../../src/hypervisor/shadow/hash.ts";
 import { ShadowType } from "../../src/hypervisor/shadow/shadow-type.ts";

@@ -80,6 +80,8 @@ export class FlatCpu {
   /** PAE: whether the page of a level 2 table was memory when the PDPTEs were loaded. */
   readonly hasRoot = [false, false, false, false];
   readonly cached = new Map<number, Cached[]>();
+  /** 2 MiB regions whose upper levels a paging-structure cache may still hold as they kept user mode out. */
+  readonly kernelRegions = new Set<number>();
 
   get levels(): GuestLevels | 0 {
     const levels = guestPagingLevels(this.cr0, this.cr4, this.efer);
@@ -105,17 +107,21 @@ export class FlatCpu {
 export class FlatGuest {
   readonly memory: FlatMemory;
   readonly cpus: readonly FlatCpu[];
+  /** Whether the processors have paging-structure caches. */
+  readonly #hasStructureCache: boolean;
   /** Whether any vCPU ever had EFER.NXE set: shadows made then keep what XD meant (spec 10.3). */
   hadNxe = false;
 
-  constructor(memory: FlatMemory, vcpus: number) {
+  constructor(memory: FlatMemory, vcpus: number, hasStructureCache: boolean) {
     this.memory = memory;
+    this.#hasStructureCache = hasStructureCache;
     this.cpus = Array.from({ length: vcpus }, () => new FlatCpu());
   }
 
   /** CR3 was loaded, or a mode change has taken it again. */
   loadRoot(cpu: FlatCpu): void {
     cpu.cached.clear();
+    cpu.kernelRegions.clear();
     if (cpu.levels === 0) return;
     cpu.root = Number((cpu.cr3 >> 12n) & 0xfff_ffffn);
     if (cpu.levels === 3) this.#loadPdptes(cpu);
@@ -143,6 +149,7 @@ export class FlatGuest {
 
   /** INVLPG: the page, and all of the large page that it may be a piece of. */
   invalidate(cpu: FlatCpu, address: bigint): void {
+    cpu.kernelRegions.clear();
     for (const [page, list] of cpu.cached)
       cpu.cached.set(
         page,
@@ -154,17 +161,20 @@ export class FlatGuest {
   }
 
   /**
-   * Whether the machine is to be asked at all. What it cannot do, by its specification: finish a user-mode store to a
-   * table that its own translation goes through, or to a root; an access of which one half is a device's.
+   * Whether the machine is to be asked at all. What it does not do, by its specification: a user-mode store to a root that
+   * is loaded, which ends the domain, or one that crosses pages into tables that it goes through itself, which never
+   * ends; and an access of which one half is a device's.
    */
   canBeAsked(cpu: FlatCpu, wish: Wish): boolean {
     const parts = this.#parts(cpu, wish);
     const passed = parts.filter(({ walk }) => walk.errorCode < 0);
-    if (parts.length > 1 && passed.some(({ walk }) => !this.memory.has(walk.gfn))) return false;
+    const crosses = parts.length > 1;
+    if (crosses && parts.some(({ choices }) => choices.some(({ gfn }) => !this.memory.has(gfn))))
+      return false;
     const isUserWrite = cpu.cpl === 3 && !cpu.implicit && writes(wish);
     if (!isUserWrite) return true;
     const tables = new Set(parts.flatMap(({ walk }) => walk.tables));
-    return !passed.some(({ walk }) => tables.has(walk.gfn) || this.isLoadedRoot(walk.gfn));
+    return !passed.some(({ walk }) => (crosses && tables.has(walk.gfn)) || this.isLoadedRoot(walk.gfn));
   }
 
   /** The page that a supervisor's load of an address finds now, -1 when there is none. */
@@ -277,9 +287,9 @@ export class FlatGuest {
     if (answer.status !== Status.pageFault) {
       const [, second] = parts;
       const isBeyond = second !== undefined && cpu.levels === 4 && !isCanonical(second.address);
-      return isBeyond && answer.status === Status.generalProtection
-        ? undefined
-        : `status ${String(answer.status)}`;
+      if (!isBeyond || answer.status !== Status.generalProtection) return `status ${String(answer.status)}`;
+      for (const { walk } of parts) this.#markAsFound(walk, actual);
+      return undefined;
     }
     const index = parts.findIndex(({ address }) => BigInt.asUintN(64, address) === answer.cr2);
     const part = parts[index];
@@ -343,6 +353,18 @@ export class FlatGuest {
     for (const cached of cpu.cached.get(pageOf(address)) ?? [])
       if (allows(cpu, cached, asked)) choices.push({ gfn: cached.gfn, marks: [] });
     if (walk.errorCode < 0) choices.push({ gfn: walk.gfn, marks: walk.marks });
+    if (walk.errorCode >= 0 && cpu.kernelRegions.has(regionOf(address))) {
+      const asBefore = walkFlat(
+        this.memory,
+        { ...cpu.registers(), smep: false, smap: false },
+        address,
+        asked,
+      );
+      if (asBefore.errorCode < 0) {
+        choices.push({ gfn: asBefore.gfn, marks: [] });
+        fills.push({ ...asBefore, user: false });
+      }
+    }
     let errorCodeToo = -1;
     // Shadows made while XD was XD answer for it still, also that something is not present.
     if (this.hadNxe && cpu.levels !== 0 && (cpu.efer & Efer.nxe) === 0) {
@@ -357,6 +379,7 @@ export class FlatGuest {
 
   #remember(cpu: FlatCpu, address: bigint, walk: Walked): void {
     if (!this.memory.has(walk.gfn)) return;
+    if (this.#hasStructureCache && !walk.userAbove) cpu.kernelRegions.add(regionOf(address));
     const page = pageOf(address);
     const list = cpu.cached.get(page) ?? [];
     const { gfn, writable, user, executable, dirty, shift } = walk;
@@ -414,6 +437,10 @@ function offsetOf(address: bigint): number {
 /** Page number of an address, the same for both ways to write a high one. */
 function pageOf(address: bigint): number {
   return Number(BigInt.asIntN(64, address) >> 12n);
+}
+
+function regionOf(address: bigint): number {
+  return Number(BigInt.asIntN(64, address) >> 21n);
 }
 
 function isCanonical(address: bigint): boolean {

@@ -68,6 +68,8 @@ export interface Walked {
   readonly writable: boolean;
   readonly user: boolean;
   readonly executable: boolean;
+  /** Whether the levels above the 4 KiB leaf let user mode through. */
+  readonly userAbove: boolean;
   /** Whether the leaf has D afterwards. */
   readonly dirty: boolean;
   /** Log2 of the page size. */
@@ -118,6 +120,7 @@ export function walkFlat(
     if ((entry & Bit.p) === 0n) return refused(0);
     const isLarge = level === 2 && (entry & Bit.ps) !== 0n && (levels !== 2 || registers.pse);
     if ((entry & reservedBits(levels, level, isLarge, registers.nxe)) !== 0n) return refused(9);
+    const userAbove = isLarge ? user && (entry & Bit.u) !== 0n : user;
     if (!isPdpte) {
       writable &&= (entry & Bit.w) !== 0n;
       user &&= (entry & Bit.u) !== 0n;
@@ -136,6 +139,7 @@ export function walkFlat(
         writable,
         user,
         executable,
+        userAbove,
         dirty,
         shift,
         marks: marks.toReversed(),
@@ -152,6 +156,7 @@ const NOTHING: Omit<Walked, "errorCode" | "tables"> = {
   writable: false,
   user: false,
   executable: false,
+  userAbove: false,
   dirty: false,
   shift: 12,
   marks: [],
@@ -164,6 +169,7 @@ function identity(address: bigint): Walked {
     writable: true,
     user: true,
     executable: true,
+    userAbove: true,
     dirty: true,
     shift: 22,
     marks: [],

@@ -1,5 +1,5 @@
 /** Revoking write access from a page that becomes a pagetable (spec 6). */
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Guesses } from "../../src/hypervisor/shadow/revoke-guesses.ts";
 import { Revoked } from "../../src/hypervisor/shadow/revoke.ts";

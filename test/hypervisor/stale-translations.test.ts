@@ -32,6 +32,26 @@ test.each(FORMATS)(
   },
 );
 
+test.each(FORMATS)(
+  "a page whose fault the guest is told of is in no TLB, though another page brought it to the emulator (%i levels)",
+  (levels) => {
+    const machine = TestMachine.running({ levels, switches: { prefetch: false } });
+    const { tables, cpu } = machine;
+    const leaf = tables.tableAt(0x1000n, 1);
+    cpu.writeEntry(tables.entryAt(0x1000n, 1), entryOf(PAGE, USER_PAGE));
+    cpu.writeEntry(tables.entryAt(0x2000n, 1), entryOf(leaf, USER_PAGE));
+    cpu.write(0x1ffcn, 1n);
+    // Not flushed, so a TLB may still serve the first page; the second is a table, and its store is emulated.
+    cpu.writeEntry(tables.entryAt(0x1000n, 1), 0n);
+    expect(cpu.store(0x1ffen, 0n)).toMatchObject({ status: 1, errorCode: 2, cr2: 0x1ffen });
+    // An entry that was not present needs no flush.
+    cpu.writeEntry(tables.entryAt(0x1000n, 1), entryOf(OTHER, USER_PAGE));
+    cpu.write(machine.direct(OTHER * 4096 + 0xffc), 2n);
+    expect(cpu.read(0x1ffcn)).toBe(2n);
+    expect(machine.findings()).toEqual([]);
+  },
+);
+
 test.each(FORMATS)("a frame taken from the guest is in no TLB (%i levels)", (levels) => {
   const machine = TestMachine.running({ levels, vcpus: 2 });
   const { tables } = machine;

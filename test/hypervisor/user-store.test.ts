@@ -1,7 +1,7 @@
 /** Stores to pagetables from user mode (spec 4.9 step 2, 20.34). */
 import { describe, expect, test } from "vitest";
 import { Status } from "../../src/machine/exits.ts";
-import { FORMATS, USER_PAGE, entryBytes, entryOf, gfnOf } from "./guest-tables.ts";
+import { FORMATS, KERNEL_PAGE, USER_PAGE, entryBytes, entryOf, gfnOf } from "./guest-tables.ts";
 import { TestMachine } from "./test-machine.ts";
 
 const PAGE = 0x1000_0000n;
@@ -36,6 +36,21 @@ describe.each(FORMATS)("a store from user mode in a guest of %i levels", (levels
     expect(gfnOf(machine.tables.read(next))).toBe(0x82);
     machine.cpu.write(PAGE + 0x1000n, 7n);
     expect(machine.ram.readWord(0x82000)).toBe(7);
+    expect(machine.finish()).toEqual([]);
+  });
+
+  test("out of the very table that maps it may not go into a page of the kernel's", () => {
+    const machine = new TestMachine({ levels });
+    machine.tables.map(PAGE, machine.tables.tableAt(PAGE, 1), USER_PAGE);
+    machine.tables.map(PAGE + 0x1000n, 0x82, KERNEL_PAGE);
+    machine.cpu.boot();
+    machine.cpu.enterUserMode();
+    expect(machine.cpu.store(PAGE + 0xffen, 0x1122_3344n)).toMatchObject({
+      status: Status.pageFault,
+      errorCode: 7,
+      cr2: PAGE + 0x1000n,
+    });
+    expect(machine.ram.readWord(0x82000)).toBe(0);
     expect(machine.finish()).toEqual([]);
   });
 

@@ -11,7 +11,8 @@ import { FaultAnswer, Operation } from "../../machine/exits.ts";
 import type { Shadow } from "./shadow.ts";
 
 const WRITE = 2;
-const IMPLICIT = 1 << 18;
+/** Privilege, as in an access word: user, and implicit supervisor. */
+const PRIVILEGE = 4 | (1 << 18);
 const PAGE_MASK = PAGE_BYTES - 1;
 
 /** Emulates stores and compare-exchanges. Callers hold the paging lock. */
@@ -56,7 +57,7 @@ export class Emulation {
   #translate(low: number, high: number, crosses: boolean): number {
     const { guest, p2m, counters, vcpu } = this.#shadow;
     counters.add(Counter.guest_walk);
-    const access = WRITE | (vcpu.accessBits & IMPLICIT);
+    const access = WRITE | (vcpu.accessBits & PRIVILEGE);
     if (!guest.walk(low, high, access, vcpu.alignmentCheck)) return this.#inject(low, high);
     this.#first = p2m.frameOf(guest.walker.frame);
     if (!crosses) return FaultAnswer.emulated;

@@ -12,6 +12,22 @@ import { WalkMode } from "../../machine/walker.ts";
 import { isMagic, isNotPresentMagic, mmioMagicGfn } from "./shadow-entry.ts";
 import type { Shadow } from "./shadow.ts";
 
+// Private copies: V8 folds a module's own constants, but reads those of others at every use.
+const FAULT_FAST_FAIL = Counter.fault_fast_fail;
+const FAULT_FAST_GNP = Counter.fault_fast_gnp;
+const FAULT_FAST_MMIO = Counter.fault_fast_mmio;
+const ANSWER_EMULATED = FaultAnswer.emulated;
+const ANSWER_INJECT = FaultAnswer.inject;
+const ANSWER_RETRY = FaultAnswer.retry;
+const RIGHTS_ALL = Rights.all;
+const RIGHTS_EXECUTABLE = Rights.executable;
+const RIGHTS_USER = Rights.user;
+const RIGHTS_WRITABLE = Rights.writable;
+const CELL_HARDWARE_ROOT = VcpuCell.hardwareRoot;
+const CELL_PDPTES = VcpuCell.pdptes;
+const CELL_SHADOW_LEVELS = VcpuCell.shadowLevels;
+const MODE_WP = WalkMode.wp;
+
 const PRESENT = 1;
 const RESERVED = 8;
 const FETCH = 16;
@@ -37,19 +53,19 @@ export class FastPath {
     const { vcpu, counters } = this.#shadow;
     if (!this.#readLeaf(vcpu.faultLow, vcpu.faultHigh) || !isMagic(this.#low, this.#high)) {
       // Somebody changed the tables since: execute again and let hardware produce the right fault.
-      counters.add(Counter.fault_fast_fail);
-      return FaultAnswer.retry;
+      counters.add(FAULT_FAST_FAIL);
+      return ANSWER_RETRY;
     }
     return isNotPresentMagic(this.#low) ? this.#notPresent(errorCode) : this.#mmio(errorCode);
   }
 
   #notPresent(errorCode: number): number {
     const { vcpu, counters, guest, emulation } = this.#shadow;
-    counters.add(Counter.fault_fast_gnp);
+    counters.add(FAULT_FAST_GNP);
     emulation.resetEarlyUnshadow();
     const code = errorCode & ~(RESERVED | PRESENT);
     vcpu.faultErrorCode = guest.reportsFetches() ? code : code & ~FETCH;
-    return FaultAnswer.inject;
+    return ANSWER_INJECT;
   }
 
   /**
@@ -59,25 +75,26 @@ export class FastPath {
   #mmio(errorCode: number): number {
     const { vcpu, counters, guest, emulation, device } = this.#shadow;
     const access = (errorCode & ACCESS_BITS) | (vcpu.accessBits & IMPLICIT);
-    const rights = this.#rights & ((this.#low & (Rights.writable | Rights.user)) | Rights.executable);
-    if ((access & FETCH) !== 0 || !permits(rights, access, guest.mode(vcpu.alignmentCheck) | WalkMode.wp)) return SLOW_PATH;
-    counters.add(Counter.fault_fast_mmio);
+    const rights = this.#rights & ((this.#low & (RIGHTS_WRITABLE | RIGHTS_USER)) | RIGHTS_EXECUTABLE);
+    if ((access & FETCH) !== 0 || !permits(rights, access, guest.mode(vcpu.alignmentCheck) | MODE_WP))
+      return SLOW_PATH;
+    counters.add(FAULT_FAST_MMIO);
     emulation.resetEarlyUnshadow();
     device.execute(vcpu, mmioMagicGfn(this.#low, this.#high));
-    return FaultAnswer.emulated;
+    return ANSWER_EMULATED;
   }
 
   /** Reads the shadow leaf of an address, as hardware would and as tolerant: tables may vanish at every step. */
   #readLeaf(low: number, high: number): boolean {
     const { memory, vcpu } = this.#shadow;
-    this.#rights = Rights.all;
+    this.#rights = RIGHTS_ALL;
     let table: number;
-    if (vcpu.register(VcpuCell.shadowLevels) === 4) {
-      table = memory.loadWord(vcpu.area + VcpuCell.hardwareRoot);
+    if (vcpu.register(CELL_SHADOW_LEVELS) === 4) {
+      table = memory.loadWord(vcpu.area + CELL_HARDWARE_ROOT);
       table = this.#descend(table, (high >>> 7) & 511);
       table = this.#descend(table, ((low >>> 30) | (high << 2)) & 511);
     } else {
-      const pdpte = memory.loadEntry(vcpu.area + VcpuCell.pdptes + 2 * (low >>> 30));
+      const pdpte = memory.loadEntry(vcpu.area + CELL_PDPTES + 2 * (low >>> 30));
       table = (pdpte & PRESENT) === 0 ? 0 : this.#shadow.frameIn(pdpte, memory.high);
     }
     table = this.#descend(table, (low >>> 21) & 511);

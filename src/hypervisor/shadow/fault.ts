@@ -16,6 +16,27 @@ import { Revoked } from "./revoke.ts";
 import { leafTypeOf } from "./shadow-type.ts";
 import type { Shadow } from "./shadow.ts";
 
+// Private copies: V8 folds a module's own constants, but reads those of others at every use.
+const CHECK_GWALK = Counter.check_gwalk;
+const FAULT = Counter.fault;
+const FAULT_BAIL_REAL_FAULT = Counter.fault_bail_real_fault;
+const FAULT_EMULATE_FAILED = Counter.fault_emulate_failed;
+const FAULT_EMULATE_WP = Counter.fault_emulate_wp;
+const FAULT_EMULATE_WRITE = Counter.fault_emulate_write;
+const FAULT_FIXED = Counter.fault_fixed;
+const FAULT_MMIO = Counter.fault_mmio;
+const GUEST_WALK = Counter.guest_walk;
+const INCONSISTENT_GWALK = Counter.inconsistent_gwalk;
+const RM_WRITE_FLUSH_TLB = Counter.rm_write_flush_tlb;
+const CR0_WP = Cr0.wp;
+const ANSWER_EMULATED = FaultAnswer.emulated;
+const ANSWER_INJECT = FaultAnswer.inject;
+const ANSWER_RETRY = FaultAnswer.retry;
+const ANSWER_STOP = FaultAnswer.stop;
+const SITE_PAGE_FAULT = LockSite.page_fault;
+const REVOKED_FLUSH = Revoked.flush;
+const CELL_CR0 = VcpuCell.cr0;
+
 const PRESENT = 1;
 const WRITE = 2;
 const USER = 4;
@@ -37,14 +58,14 @@ export class FaultHandler {
   /** Handles a fault at `vcpu.faultLow/High` with hardware's error code. Answers a `FaultAnswer`. */
   handle(errorCode: number): number {
     const { counters, switches, fastPath, lock, domain, vcpu, device } = this.#shadow;
-    counters.add(Counter.fault);
-    if (domain.isDead()) return FaultAnswer.stop;
+    counters.add(FAULT);
+    if (domain.isDead()) return ANSWER_STOP;
     if (switches["fast-fault-path"] && (errorCode & RESERVED) !== 0) {
       const answer = fastPath.answer(errorCode);
       if (answer !== SLOW_PATH) return answer;
     }
     this.#deviceGfn = -1;
-    lock.acquire(LockSite.page_fault);
+    lock.acquire(SITE_PAGE_FAULT);
     let answer: number;
     do answer = this.#attempt(errorCode);
     while (answer === AGAIN);
@@ -56,24 +77,24 @@ export class FaultHandler {
   /** One pass through the slow path; AGAIN when the guest's tables changed under the walk. */
   #attempt(errorCode: number): number {
     const { vcpu, counters, guest, domain, emulation, pool, p2m } = this.#shadow;
-    if (domain.isDead()) return FaultAnswer.stop;
+    if (domain.isDead()) return ANSWER_STOP;
     const access = (errorCode & (WRITE | USER | FETCH)) | (vcpu.accessBits & IMPLICIT);
-    counters.add(Counter.guest_walk);
+    counters.add(GUEST_WALK);
     if (!guest.walk(vcpu.faultLow, vcpu.faultHigh, access, vcpu.alignmentCheck)) {
-      counters.add(Counter.fault_bail_real_fault);
+      counters.add(FAULT_BAIL_REAL_FAULT);
       emulation.resetEarlyUnshadow();
       vcpu.faultErrorCode = guest.walker.errorCode & ARCHITECTURAL_FAULT_BITS;
-      return FaultAnswer.inject;
+      return ANSWER_INJECT;
     }
     const format = guest.format();
     // Before revocation: preallocation can destroy any shadow, and with it what revocation relied on.
-    if (!pool.prealloc(leafTypeOf(format), format === 4 ? 3 : 1)) return FaultAnswer.stop;
+    if (!pool.prealloc(leafTypeOf(format), format === 4 ? 3 : 1)) return ANSWER_STOP;
     if (this.#revokeWalkedTables(format)) {
-      counters.add(Counter.rm_write_flush_tlb);
+      counters.add(RM_WRITE_FLUSH_TLB);
       this.#shadow.flushAll();
       if (!this.#isWalkStillTrue()) return AGAIN;
     }
-    if (domain.isDead()) return FaultAnswer.stop;
+    if (domain.isDead()) return ANSWER_STOP;
     const gfn = guest.walker.frame;
     return this.#fill(errorCode, gfn, p2m.frameOf(gfn), format);
   }
@@ -88,7 +109,7 @@ export class FaultHandler {
       if (level === 2 && format === 2) continue;
       const table = this.#walkedTable(level);
       if (table === NO_MFN) continue;
-      if (revocation.revokeWriteAccess(table, level, vcpu.faultLow, vcpu.faultHigh) === Revoked.flush)
+      if (revocation.revokeWriteAccess(table, level, vcpu.faultLow, vcpu.faultHigh) === REVOKED_FLUSH)
         flush = true;
     }
     return flush;
@@ -99,13 +120,13 @@ export class FaultHandler {
     const { guest, tables, counters } = this.#shadow;
     const { walker } = guest;
     const format = guest.format();
-    counters.add(Counter.check_gwalk);
+    counters.add(CHECK_GWALK);
     for (let level = format === 3 ? 2 : format; level >= walker.leafLevel; level--) {
       const cell = walker.entryCell[level] ?? 0;
       const index = format === 2 ? cell & 1023 : (cell & 1023) >>> 1;
       tables.readGuest(cell >>> 10, index, format);
       if (tables.guestLow !== walker.entryLow[level] || tables.guestHigh !== walker.entryHigh[level]) {
-        counters.add(Counter.inconsistent_gwalk);
+        counters.add(INCONSISTENT_GWALK);
         return false;
       }
     }
@@ -130,7 +151,7 @@ export class FaultHandler {
     }
     // Prefetch reads guest entries through the same scratch; nothing below may rely on it.
     tables.guestLow = 0;
-    if (domain.isDead()) return FaultAnswer.stop;
+    if (domain.isDead()) return ANSWER_STOP;
     return this.#conclude(errorCode, gfn, frame);
   }
 
@@ -143,9 +164,9 @@ export class FaultHandler {
   #noChain(errorCode: number): number {
     const { guest, roots, domain, vcpu } = this.#shadow;
     if (guest.format() === 3) roots.updateCr3();
-    if (domain.isDead()) return FaultAnswer.stop;
+    if (domain.isDead()) return ANSWER_STOP;
     vcpu.faultErrorCode = errorCode & (guest.reportsFetches() ? WRITE | USER | FETCH : WRITE | USER);
-    return FaultAnswer.inject;
+    return ANSWER_INJECT;
   }
 
   #conclude(errorCode: number, gfn: number, frame: Mfn): number {
@@ -153,22 +174,22 @@ export class FaultHandler {
     const isWrite = (errorCode & WRITE) !== 0;
     if (frame === NO_MFN) {
       emulation.resetEarlyUnshadow();
-      counters.add(Counter.fault_mmio);
+      counters.add(FAULT_MMIO);
       this.#deviceGfn = gfn;
-      return FaultAnswer.emulated;
+      return ANSWER_EMULATED;
     }
     if (isWrite && pages.isPagetable(frame)) {
-      counters.add(Counter.fault_emulate_write);
+      counters.add(FAULT_EMULATE_WRITE);
       return this.#emulate(errorCode, frame);
     }
-    const isWriteProtectOff = (guest.register(VcpuCell.cr0) & Cr0.wp) === 0;
+    const isWriteProtectOff = (guest.register(CELL_CR0) & CR0_WP) === 0;
     if (isWriteProtectOff && errorCode === (WRITE | PRESENT)) {
-      counters.add(Counter.fault_emulate_wp);
+      counters.add(FAULT_EMULATE_WP);
       return this.#emulate(errorCode, frame);
     }
-    counters.add(Counter.fault_fixed);
+    counters.add(FAULT_FIXED);
     emulation.resetEarlyUnshadow();
-    return FaultAnswer.retry;
+    return ANSWER_RETRY;
   }
 
   /**
@@ -178,12 +199,12 @@ export class FaultHandler {
   #emulate(errorCode: number, frame: Mfn): number {
     const { counters, unshadow, emulation, domain } = this.#shadow;
     if ((errorCode & USER) !== 0 && !this.#isWalkedTable(frame)) {
-      counters.add(Counter.fault_emulate_failed);
+      counters.add(FAULT_EMULATE_FAILED);
       unshadow.removeShadows(frame, false, true);
-      return domain.isDead() ? FaultAnswer.stop : FaultAnswer.retry;
+      return domain.isDead() ? ANSWER_STOP : ANSWER_RETRY;
     }
     const answer = emulation.emulate(frame);
-    return domain.isDead() ? FaultAnswer.stop : answer;
+    return domain.isDead() ? ANSWER_STOP : answer;
   }
 
   /** Whether the walk goes through a page below the root. A root cannot be unshadowed: that ends the domain. */

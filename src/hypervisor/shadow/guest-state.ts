@@ -17,6 +17,26 @@ import type { Cell } from "../../memory/units.ts";
 import { VcpuCell } from "../../memory/vcpu-area.ts";
 import type { P2m } from "../p2m.ts";
 
+// Private copies: V8 folds a module's own constants, but reads those of others at every use.
+const CR0_WP = Cr0.wp;
+const CR4_PSE = Cr4.pse;
+const CR4_SMAP = Cr4.smap;
+const CR4_SMEP = Cr4.smep;
+const RIGHTS_ALL = Rights.all;
+const CELL_CR0 = VcpuCell.cr0;
+const CELL_CR4 = VcpuCell.cr4;
+const CELL_EFER = VcpuCell.efer;
+const CELL_GUEST_LEVELS = VcpuCell.guestLevels;
+const CELL_GUEST_PDPTES = VcpuCell.guestPdptes;
+const CELL_GUEST_TABLE = VcpuCell.guestTable;
+const CELL_PAGING_ON = VcpuCell.pagingOn;
+const MODE_AC = WalkMode.ac;
+const MODE_NXE = WalkMode.nxe;
+const MODE_PSE = WalkMode.pse;
+const MODE_SMAP = WalkMode.smap;
+const MODE_SMEP = WalkMode.smep;
+const MODE_WP = WalkMode.wp;
+
 /** Names the root: it was translated when CR3 was loaded and is not looked up in the p2m again (spec 4.1). */
 const ROOT_TABLE = -2;
 const PAGE_SIZE = 128;
@@ -60,42 +80,42 @@ export class GuestState {
 
   /** Levels of the tables in use: 2 (also with paging off, on the identity table), 3 or 4. */
   format(): number {
-    return this.register(VcpuCell.guestLevels);
+    return this.register(CELL_GUEST_LEVELS);
   }
 
   /** Whether the guest has paging on. */
   hasPaging(): boolean {
-    return this.register(VcpuCell.pagingOn) !== 0;
+    return this.register(CELL_PAGING_ON) !== 0;
   }
 
   /** Whether PS means something in a level 2 entry of a 2-level guest (spec 1.5). */
   hasLargePages(): boolean {
-    return !this.hasPaging() || this.format() !== 2 || (this.register(VcpuCell.cr4) & Cr4.pse) !== 0;
+    return !this.hasPaging() || this.format() !== 2 || (this.register(CELL_CR4) & CR4_PSE) !== 0;
   }
 
   /** Whether bit 63 of an entry forbids execution. */
   hasNoExecute(): boolean {
-    return (this.register(VcpuCell.efer) & Efer.nxe) !== 0;
+    return (this.register(CELL_EFER) & Efer.nxe) !== 0;
   }
 
   /** Whether error codes tell fetches apart. */
   reportsFetches(): boolean {
-    if ((this.register(VcpuCell.cr4) & Cr4.smep) !== 0) return true;
+    if ((this.register(CELL_CR4) & CR4_SMEP) !== 0) return true;
     return this.format() !== 2 && this.hasNoExecute();
   }
 
   /** `WalkMode` bits of the guest's registers. Shadow mode knows neither PSE-36 nor 1 GiB pages (spec 1.5). */
   mode(alignmentCheck: boolean): number {
     // With paging off the guest walks the identity table, and neither SMEP nor SMAP exists.
-    const cr4 = this.hasPaging() ? this.register(VcpuCell.cr4) : 0;
-    const wp = (this.register(VcpuCell.cr0) & Cr0.wp) === 0 ? 0 : WalkMode.wp;
+    const cr4 = this.hasPaging() ? this.register(CELL_CR4) : 0;
+    const wp = (this.register(CELL_CR0) & CR0_WP) === 0 ? 0 : MODE_WP;
     return (
       wp |
-      ((cr4 & Cr4.smep) === 0 ? 0 : WalkMode.smep) |
-      ((cr4 & Cr4.smap) === 0 ? 0 : WalkMode.smap) |
-      (alignmentCheck ? WalkMode.ac : 0) |
-      (this.hasNoExecute() ? WalkMode.nxe : 0) |
-      (this.hasLargePages() ? WalkMode.pse : 0)
+      ((cr4 & CR4_SMEP) === 0 ? 0 : MODE_SMEP) |
+      ((cr4 & CR4_SMAP) === 0 ? 0 : MODE_SMAP) |
+      (alignmentCheck ? MODE_AC : 0) |
+      (this.hasNoExecute() ? MODE_NXE : 0) |
+      (this.hasLargePages() ? MODE_PSE : 0)
     );
   }
 
@@ -121,16 +141,16 @@ export class GuestState {
 
   #walkWith(walker: Walker, low: number, high: number, access: number, alignmentCheck: boolean): boolean {
     const format = this.format();
-    this.#tables.root = this.register(VcpuCell.guestTable);
+    this.#tables.root = this.register(CELL_GUEST_TABLE);
     if (this.#tables.root === 0) this.#tables.root = -1;
     if (format === 3) this.#loadPdptes(walker);
     const mode = this.mode(alignmentCheck);
-    return walker.walk(format, format, ROOT_TABLE, Rights.all, low, high, access, mode);
+    return walker.walk(format, format, ROOT_TABLE, RIGHTS_ALL, low, high, access, mode);
   }
 
   /** PAE walks start from the snapshot that the last CR3 load took, never from memory (spec 9.2). */
   #loadPdptes(walker: Walker): void {
-    const cells = this.#area + VcpuCell.guestPdptes;
+    const cells = this.#area + CELL_GUEST_PDPTES;
     for (let slot = 0; slot < 4; slot++) {
       walker.pdpteLow[slot] = this.#memory.loadEntry(cells + 2 * slot);
       walker.pdpteHigh[slot] = this.#memory.high;

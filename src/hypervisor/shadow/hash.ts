@@ -6,6 +6,14 @@ import { mfn } from "../../memory/units.ts";
 import type { Mfn } from "../../memory/units.ts";
 import type { Shadow } from "./shadow.ts";
 
+// Private copies: V8 folds a module's own constants, but reads those of others at every use.
+const HASH_DELETES = Counter.hash_deletes;
+const HASH_INSERTS = Counter.hash_inserts;
+const HASH_LOOKUPS = Counter.hash_lookups;
+const HASH_LOOKUP_HEAD = Counter.hash_lookup_head;
+const HASH_LOOKUP_MISS = Counter.hash_lookup_miss;
+const DOMAIN_HASH_WALKING = DomainCell.hashWalking;
+
 /** Called for shadows found by a scan. True stops it; who inserts or removes a shadow must stop it. */
 export interface ShadowVisitor {
   visit(shadow: Mfn, type: number): boolean;
@@ -36,14 +44,14 @@ export class ShadowHash {
   /** The shadow of a frame as a type, 0 when there is none. A hit moves to the front of its chain. */
   lookup(frame: number, type: number): Mfn {
     const { memory, frames, counters, domain } = this.#shadow;
-    counters.add(Counter.hash_lookups);
+    counters.add(HASH_LOOKUPS);
     const bucket = this.#heads + hashBucket(frame, type);
     const head = mfn(memory.loadGuarded(bucket));
     let previous = mfn(0);
     for (let at = head; at !== 0; at = frames.hashNext(at)) {
       if (frames.back(at) === frame && frames.type(at) === type) {
-        if (previous === 0) counters.add(Counter.hash_lookup_head);
-        else if (domain.get(DomainCell.hashWalking) === 0) {
+        if (previous === 0) counters.add(HASH_LOOKUP_HEAD);
+        else if (domain.get(DOMAIN_HASH_WALKING) === 0) {
           frames.setHashNext(previous, frames.hashNext(at));
           frames.setHashNext(at, head);
           memory.storeGuarded(bucket, at);
@@ -52,14 +60,14 @@ export class ShadowHash {
       }
       previous = at;
     }
-    counters.add(Counter.hash_lookup_miss);
+    counters.add(HASH_LOOKUP_MISS);
     return mfn(0);
   }
 
   /** Puts a shadow at the head of its chain. */
   insert(frame: number, type: number, shadow: Mfn): void {
     const { memory, frames, counters } = this.#shadow;
-    counters.add(Counter.hash_inserts);
+    counters.add(HASH_INSERTS);
     const bucket = this.#heads + hashBucket(frame, type);
     frames.setHashNext(shadow, memory.loadGuarded(bucket));
     memory.storeGuarded(bucket, shadow);
@@ -68,7 +76,7 @@ export class ShadowHash {
   /** Takes a shadow out; false when it was not there. */
   remove(frame: number, type: number, shadow: Mfn): boolean {
     const { memory, frames, counters } = this.#shadow;
-    counters.add(Counter.hash_deletes);
+    counters.add(HASH_DELETES);
     const bucket = this.#heads + hashBucket(frame, type);
     let previous = mfn(0);
     for (let at = mfn(memory.loadGuarded(bucket)); at !== 0; at = frames.hashNext(at)) {
@@ -86,7 +94,7 @@ export class ShadowHash {
   /** Visits every shadow whose type's bit is in `types`, until a visit answers true. */
   forEach(types: number, visitor: ShadowVisitor): void {
     const { memory, frames, domain } = this.#shadow;
-    domain.set(DomainCell.hashWalking, 1);
+    domain.set(DOMAIN_HASH_WALKING, 1);
     let stop = false;
     for (let bucket = 0; bucket < HASH_BUCKETS && !stop; bucket++) {
       let at = mfn(memory.loadGuarded(this.#heads + bucket));
@@ -97,6 +105,6 @@ export class ShadowHash {
         at = next;
       }
     }
-    domain.set(DomainCell.hashWalking, 0);
+    domain.set(DOMAIN_HASH_WALKING, 0);
   }
 }
