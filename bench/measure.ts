@@ -9,7 +9,7 @@ export interface Measurement {
 }
 
 const NANOS_PER_MILLI = 1e6;
-const WARM_UP_ROUNDS = Number(process.env.WARM ?? 1000);
+const WARM_UP_ROUNDS = 1000;
 /** Many short rounds rather than few long ones: on a machine that does other work, some short ones are undisturbed. */
 const ROUNDS = 600;
 const BASE_LOADS = 32_768;

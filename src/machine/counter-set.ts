@@ -1,5 +1,5 @@
 /** One vCPU's counters: private cells of the shared memory, summed up by whoever reports. */
-import { COUNTER_NAMES } from "../memory/counters.ts";
+import { COUNTER_WORDS } from "../memory/counters.ts";
 import type { Layout } from "../memory/layout.ts";
 import type { SharedMemory } from "../memory/shared-memory.ts";
 import type { VcpuId } from "../memory/units.ts";
@@ -9,8 +9,7 @@ export class CounterSet {
   readonly #words: Int32Array;
 
   constructor(memory: SharedMemory, layout: Layout, vcpu: VcpuId) {
-    const count = COUNTER_NAMES.length;
-    this.#words = memory.privateWords(layout.regions.counters.offset + vcpu * count, count);
+    this.#words = memory.privateWords(layout.regions.counters.offset + vcpu * COUNTER_WORDS, COUNTER_WORDS);
   }
 
   /** Adds one. */

@@ -90,5 +90,8 @@ export type CounterName = keyof typeof COUNTERS;
 /** All counter names, in the order of their cells. */
 export const COUNTER_NAMES: readonly CounterName[] = keysOf(COUNTERS);
 
+/** Words of one vCPU's counters: whole cache lines of 64 bytes, so that no two vCPUs write to one. */
+export const COUNTER_WORDS = Math.ceil(COUNTER_NAMES.length / 16) * 16;
+
 /** Index of every counter among a vCPU's counter cells. */
 export const Counter: Readonly<Record<CounterName, number>> = recordOf(COUNTER_NAMES, (_, index) => index);

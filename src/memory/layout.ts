@@ -4,7 +4,7 @@
  * The declaration is data: the documentation prints it, and the race detector holds every access against it.
  * Machine frames come first, so that frame number and slot give the cell of an entry with one shift.
  */
-import { COUNTER_NAMES } from "./counters.ts";
+import { COUNTER_WORDS } from "./counters.ts";
 import { FRAME_FIELDS } from "./frame-table.ts";
 import { recordOf } from "./records.ts";
 import { PAGE_WORDS } from "./units.ts";
@@ -129,7 +129,7 @@ const DECLARATIONS: Readonly<Record<RegionName, Declaration>> = {
   counters: {
     guard: "private",
     about: "per-vCPU counters",
-    words: (sizes) => (sizes.vcpus + 1) * COUNTER_NAMES.length,
+    words: (sizes) => (sizes.vcpus + 1) * COUNTER_WORDS,
   },
   tlbs: {
     guard: "private",

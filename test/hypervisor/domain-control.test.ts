@@ -143,13 +143,13 @@ test("with no frame left a page is neither added nor moved, and nothing is lost"
   expect(taken.length).toBeGreaterThan(0);
 });
 
-describe("after teardown", () => {
-  function tornDown(): TestMachine {
-    const machine = withPage(4);
-    expect(machine.teardown()).toEqual([]);
-    return machine;
-  }
+function tornDown(): TestMachine {
+  const machine = withPage(4);
+  expect(machine.teardown()).toEqual([]);
+  return machine;
+}
 
+describe("after teardown", () => {
   test("there is no memory, and nothing that the toolstack does makes some", () => {
     const machine = tornDown();
     const { toolstack, shadow } = machine;

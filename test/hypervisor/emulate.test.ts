@@ -204,16 +204,16 @@ describe.each(FORMATS)("a store that crosses pages in a %i-level guest", (levels
   });
 });
 
-describe("early unshadow", () => {
-  /** Writes zeros into the table and says after how many of them it was given up; 0 for never. */
-  function zerosUntilGone(machine: TestMachine, sizes: readonly number[], step: number): number {
-    for (const [index, size] of sizes.entries()) {
-      machine.cpu.write(WINDOW + BigInt(2048 + index * step), 0n, size);
-      if (!isShadowed(machine)) return index + 1;
-    }
-    return 0;
+/** Writes zeros into the table and says after how many of them it was given up; 0 for never. */
+function zerosUntilGone(machine: TestMachine, sizes: readonly number[], step: number): number {
+  for (const [index, size] of sizes.entries()) {
+    machine.cpu.write(WINDOW + BigInt(2048 + index * step), 0n, size);
+    if (!isShadowed(machine)) return index + 1;
   }
+  return 0;
+}
 
+describe("early unshadow", () => {
   test.each([
     { levels: 2, size: 4, step: 4, zeros: 2 },
     { levels: 2, size: 8, step: 8, zeros: 2 },

@@ -7,6 +7,9 @@ const ADDRESS = 0x1000_0000n;
 const LARGE = 0x1080_0000n;
 const PAGE = 0x80;
 
+const hits = (machine: TestMachine, address: bigint): number =>
+  machine.countWhile("tlb_hits", () => machine.cpu.read(address));
+
 describe.each(FORMATS)("INVLPG in a %i-level guest", (levels) => {
   function withPages(): TestMachine {
     const machine = new TestMachine({ levels, vcpus: 2 });
@@ -17,9 +20,6 @@ describe.each(FORMATS)("INVLPG in a %i-level guest", (levels) => {
     for (const address of [ADDRESS, ADDRESS + 0x1000n, LARGE, LARGE + 0x1000n]) machine.cpu.read(address);
     return machine;
   }
-
-  const hits = (machine: TestMachine, address: bigint): number =>
-    machine.countWhile("tlb_hits", () => machine.cpu.read(address));
 
   test("drops the page, and no other, on this vCPU alone", () => {
     const machine = withPages();

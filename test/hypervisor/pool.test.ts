@@ -103,18 +103,18 @@ describe.each(FORMATS)("when a pool for %i levels is short", (levels) => {
   });
 });
 
-describe("a page", () => {
-  /** Allocates two pages, frees them in turn and allocates again. */
-  function reuse(setup: Setup): { before: Mfn[]; after: Mfn[] } {
-    const machine = TestMachine.running(setup);
-    return machine.locked(({ pool }) => {
-      leave(machine, 2);
-      const before = [pool.alloc(ShadowType.l1_64, 1, 1), pool.alloc(ShadowType.l1_64, 1, 2)];
-      for (const page of before) pool.free(page);
-      return { before, after: [pool.alloc(ShadowType.l1_64, 1, 3), pool.alloc(ShadowType.l1_64, 1, 4)] };
-    });
-  }
+/** Allocates two pages, frees them in turn and allocates again. */
+function reuse(setup: Setup): { before: Mfn[]; after: Mfn[] } {
+  const machine = TestMachine.running(setup);
+  return machine.locked(({ pool }) => {
+    leave(machine, 2);
+    const before = [pool.alloc(ShadowType.l1_64, 1, 1), pool.alloc(ShadowType.l1_64, 1, 2)];
+    for (const page of before) pool.free(page);
+    return { before, after: [pool.alloc(ShadowType.l1_64, 1, 3), pool.alloc(ShadowType.l1_64, 1, 4)] };
+  });
+}
 
+describe("a page", () => {
   test("that was freed first is used again first", () => {
     const { before, after } = reuse({ levels: 4 });
     expect(after).toEqual(before);
@@ -161,27 +161,28 @@ describe("a page", () => {
   });
 });
 
+/** Frees a page, lets some vCPUs flush, and says who is flushed when the page is used again. */
+function whoIsFlushed(clock: number, between: (machine: TestMachine) => void): number[] {
+  const machine = TestMachine.running({ levels: 4, vcpus: 3 });
+  const { memory, layout } = machine.machine;
+  memory.storeWord(layout.regions.domain.offset + DomainCell.tlbClock, clock);
+  for (const cpu of machine.cpus) cpu.vcpu.mailbox.flushLocal();
+  const stamps = (): number[] => machine.cpus.map((cpu) => cpu.register(VcpuCell.tlbStamp));
+  return machine.locked(({ pool }) => {
+    leave(machine, 1);
+    pool.free(pool.alloc(ShadowType.l1_64, 1, 1));
+    between(machine);
+    const before = stamps();
+    pool.alloc(ShadowType.l1_64, 1, 1);
+    return stamps().flatMap((stamp, vcpu) => (stamp === before[vcpu] ? [] : [vcpu]));
+  });
+}
+
+const nobody = (): void => undefined;
+
+const second = (machine: TestMachine): void => machine.cpuAt(1).vcpu.mailbox.flushLocal();
+
 describe("the flush for a freed page", () => {
-  /** Frees a page, lets some vCPUs flush, and says who is flushed when the page is used again. */
-  function whoIsFlushed(clock: number, between: (machine: TestMachine) => void): number[] {
-    const machine = TestMachine.running({ levels: 4, vcpus: 3 });
-    const { memory, layout } = machine.machine;
-    memory.storeWord(layout.regions.domain.offset + DomainCell.tlbClock, clock);
-    for (const cpu of machine.cpus) cpu.vcpu.mailbox.flushLocal();
-    const stamps = (): number[] => machine.cpus.map((cpu) => cpu.register(VcpuCell.tlbStamp));
-    return machine.locked(({ pool }) => {
-      leave(machine, 1);
-      pool.free(pool.alloc(ShadowType.l1_64, 1, 1));
-      between(machine);
-      const before = stamps();
-      pool.alloc(ShadowType.l1_64, 1, 1);
-      return stamps().flatMap((stamp, vcpu) => (stamp === before[vcpu] ? [] : [vcpu]));
-    });
-  }
-
-  const nobody = (): void => undefined;
-  const second = (machine: TestMachine): void => machine.cpuAt(1).vcpu.mailbox.flushLocal();
-
   test.each([0, 1000, 2 ** 31 - 3, 2 ** 31 + 5, 2 ** 32 - 4, 2 ** 32 - 2])(
     "comes when it is used again, for those who have not flushed since (clock %i)",
     (clock) => {

@@ -30,13 +30,12 @@ describe.each(FORMATS)("the shadow entry of a %i-level guest", (levels) => {
   const narrow = (entry: bigint): bigint => (levels === 2 ? BigInt.asUintN(32, entry) : entry);
 
   test("for a leaf is what the rules make of the guest's", () => {
-    const isTable = (frame: number): boolean => shadow.pages.isPagetable(mfn(frame));
     fc.assert(
       fc.property(entries.map(narrow), (guest) => {
         const gfn = gfnOf(guest);
         const frame = machine.machine.p2m.frameOf(gfn);
         propagation.leaf(low(guest), high(guest), frame, gfn, levels);
-        expect(answer()).toBe(leafByTheRules(guest, frame, isTable(frame)));
+        expect(answer()).toBe(leafByTheRules(guest, frame, shadow.pages.isPagetable(mfn(frame))));
       }),
       { numRuns: 500 },
     );

@@ -8,19 +8,10 @@ import type { MachineConfig, Switches } from "../../src/hypervisor/machine-confi
 import { Cr0, Cr4, Efer } from "../../src/machine/control-registers.ts";
 import { Status } from "../../src/machine/exits.ts";
 import { POISON } from "../../src/memory/frame-table.ts";
-import {
-  Bit,
-  GuestTables,
-  KERNEL_PAGE,
-  USER_PAGE,
-  directBase,
-  entryBytes,
-  entryOf,
-  slotOf,
-} from "./guest-tables.ts";
-import type { GuestLevels } from "./guest-tables.ts";
-import { FlatCpu, FlatGuest, entrySize } from "./reference-guest.ts";
-import type { Wish } from "./reference-guest.ts";
+import { Bit, KERNEL_PAGE, USER_PAGE, directBase, entryBytes, entryOf, slotOf } from "./guest-tables.ts";
+import type { GuestLevels, GuestTables } from "./guest-tables.ts";
+import { FlatGuest, entrySize } from "./reference-guest.ts";
+import type { FlatCpu, Wish } from "./reference-guest.ts";
 import { FlatMemory } from "./reference-walk.ts";
 import { TestMachine } from "./test-machine.ts";
 import type { Access, TestCpu } from "./test-machine.ts";
@@ -435,7 +426,7 @@ export class RandomGuest {
     }
   }
 
-  #writeByDevice(at: number, value: number): void {
+  #writeByDevice(at: number, value: number): undefined {
     this.machine.toolstack.deviceWrite(at, value);
     if (this.memory.has(Math.floor(at / 4096))) this.memory.words[at >>> 2] = value;
   }
@@ -471,7 +462,7 @@ export class RandomGuest {
   #reusePage(vcpu: number, b: number, c: number, d: number): string | undefined {
     const cpu = this.#flat(vcpu);
     const address = this.#addressOf(0, b);
-    const store: Wish = { kind: "store", address, size: 4, value: BigInt(USER_PAGE), expected: 0n };
+    const store: Wish = { kind: "store", address, size: 4, value: USER_PAGE, expected: 0n };
     const complaint = this.#ask(vcpu, store);
     const gfn = this.flat.peek(cpu, address);
     if (complaint !== undefined || gfn < 0) return complaint;
@@ -656,17 +647,10 @@ export class RandomGuest {
   }
 }
 
-function run(cpu: TestCpu, wish: Wish): Access {
-  switch (wish.kind) {
-    case "load":
-      return cpu.load(wish.address, wish.size);
-    case "store":
-      return cpu.store(wish.address, wish.value, wish.size);
-    case "exchange":
-      return cpu.exchange(wish.address, wish.expected, wish.value, wish.size);
-    case "fetch":
-      return cpu.fetch(wish.address, wish.size);
-  }
+function run(cpu: TestCpu, { kind, address, size, value, expected }: Wish): Access {
+  if (kind === "load") return cpu.load(address, size);
+  if (kind === "store") return cpu.store(address, value, size);
+  return kind === "fetch" ? cpu.fetch(address, size) : cpu.exchange(address, expected, value, size);
 }
 
 /** Runs a whole guest; the first thing that is wrong, in words, with the number of the step after which it was. */

@@ -221,8 +221,8 @@ export class FlatGuest {
         complaints.push(complaint);
         for (const { at, byte } of undo.toReversed()) this.memory.bytes[at] = byte;
       }
-    const walks = parts.map(
-      ({ walk }) => `${walk.errorCode < 0 ? `gfn ${String(walk.gfn)}` : `fault ${String(walk.errorCode)}`}`,
+    const walks = parts.map(({ walk }) =>
+      walk.errorCode < 0 ? `gfn ${String(walk.gfn)}` : `fault ${String(walk.errorCode)}`,
     );
     return `it is done, but ${complaints.join("; ") || `the tables say ${walks.join(" and ")} (levels ${String(cpu.levels)})`}`;
   }

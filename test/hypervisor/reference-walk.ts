@@ -98,9 +98,9 @@ export function walkFlat(
   const { levels } = registers;
   if (levels === 0) return identity(address);
   const tables: number[] = [];
-  const refused = (bits: number): Walked => ({
+  const refused = (faultBits: number): Walked => ({
     ...NOTHING,
-    errorCode: bits | reported(levels, registers, asked),
+    errorCode: faultBits | reported(levels, registers, asked),
     tables,
   });
   const marks: Mark[] = [];
@@ -128,8 +128,7 @@ export function walkFlat(
     }
     if (level === 1 || isLarge) {
       if (!permits(registers, asked, { writable, user, executable })) return refused(1);
-      const bits = asked.write ? Bit.a | Bit.d : Bit.a;
-      marks.push({ at, size, bits });
+      marks.push({ at, size, bits: asked.write ? Bit.a | Bit.d : Bit.a });
       const shift = isLarge ? (levels === 2 ? 22 : 21) : 12;
       const dirty = asked.write || (entry & Bit.d) !== 0n;
       const gfn = pageOf(entry, shift, address);

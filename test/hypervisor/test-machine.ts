@@ -10,7 +10,7 @@ import { Cr0, Cr4, Efer } from "../../src/machine/control-registers.ts";
 import { Status } from "../../src/machine/exits.ts";
 import type { Exits } from "../../src/machine/exits.ts";
 import type { Finding, Vcpu } from "../../src/machine/vcpu.ts";
-import { COUNTER_NAMES, Counter } from "../../src/memory/counters.ts";
+import { COUNTER_WORDS, Counter } from "../../src/memory/counters.ts";
 import type { CounterName } from "../../src/memory/counters.ts";
 import { mfn, vcpuId } from "../../src/memory/units.ts";
 import type { Mfn } from "../../src/memory/units.ts";
@@ -147,7 +147,7 @@ export class TestMachine {
     let sum = 0;
     for (let id = 0; id <= config.vcpus; id++)
       sum +=
-        memory.loadPrivate(layout.regions.counters.offset + id * COUNTER_NAMES.length + Counter[name]) >>> 0;
+        memory.loadPrivate(layout.regions.counters.offset + id * COUNTER_WORDS + Counter[name]) >>> 0;
     return sum;
   }
 

@@ -62,8 +62,8 @@ export class BareVcpu implements Exits {
   }
 
   /** Maps a page of hardware's tables. */
-  map(address: bigint, frame: number, flags = FLAGS, high = 0): void {
-    this.memory.storeEntry(this.leafCell(address), (frame << 12) | flags, high);
+  map(address: bigint, frame: number, flags = FLAGS, highHalf = 0): void {
+    this.memory.storeEntry(this.leafCell(address), (frame << 12) | flags, highHalf);
   }
 
   /** Lets this stand in for whatever the vCPU waits for. */

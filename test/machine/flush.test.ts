@@ -18,7 +18,7 @@ interface Pair {
   readonly machine: Machine;
   readonly requester: HostedVcpu;
   /** Whether the target's TLB still holds the page. */
-  isCached(): boolean;
+  readonly isCached: () => boolean;
 }
 
 /** Runs a test with a target that behaves so, and ends the target afterwards. */
@@ -58,7 +58,7 @@ describe("a flush of all vCPUs", () => {
 
   test("does not wait for a vCPU that is halted", async () => {
     await withTarget("halts", async ({ machine, requester }) => {
-      while (stateOf(machine) !== VcpuState.halted) await new Promise((resolve) => setTimeout(resolve, 1));
+      await expect.poll(() => stateOf(machine)).toBe(VcpuState.halted);
       expect(requester.vcpu.mailbox.flushWhere(0, false)).toBe(1);
     });
   });

@@ -239,25 +239,25 @@ describe("privilege", () => {
   });
 });
 
+function withCache(): BareVcpu {
+  const bare = new BareVcpu(0, { structureCacheEntries: 4 });
+  bare.map(PAGE, FRAME);
+  bare.map(PAGE + 0x1000n, FRAME + 1);
+  bare.load(PAGE);
+  return bare;
+}
+
+/** Cell of the level 2 entry above the pages. */
+function level2(bare: BareVcpu): number {
+  let table = 1;
+  for (const shift of [39n, 30n]) {
+    const slot = Number(BigInt.asUintN(9, PAGE >> shift));
+    table = bare.memory.loadEntry((table << 10) | (slot << 1)) >>> 12;
+  }
+  return (table << 10) | (Number(BigInt.asUintN(9, PAGE >> 21n)) << 1);
+}
+
 describe("a paging-structure cache", () => {
-  function withCache(): BareVcpu {
-    const bare = new BareVcpu(0, { structureCacheEntries: 4 });
-    bare.map(PAGE, FRAME);
-    bare.map(PAGE + 0x1000n, FRAME + 1);
-    bare.load(PAGE);
-    return bare;
-  }
-
-  /** Cell of the level 2 entry above the pages. */
-  function level2(bare: BareVcpu): number {
-    let table = 1;
-    for (const shift of [39n, 30n]) {
-      const slot = Number(BigInt.asUintN(9, PAGE >> shift));
-      table = bare.memory.loadEntry((table << 10) | (slot << 1)) >>> 12;
-    }
-    return (table << 10) | (Number(BigInt.asUintN(9, PAGE >> 21n)) << 1);
-  }
-
   test("lets a walk begin at the leaf table", () => {
     const bare = withCache();
     bare.memory.storeEntry(level2(bare), 0, 0);

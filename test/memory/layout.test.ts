@@ -84,7 +84,7 @@ test("the fields of a frame record are independent of each other and of other fr
   for (const frame of [1, 2])
     for (const [index, field] of fields.entries()) set(field, frame, frame * 100 + index);
   for (const frame of [1, 2])
-    expect(fields.map((field) => Number(frames[field](mfn(frame))))).toEqual(
+    expect(fields.map((field): number => frames[field](mfn(frame)))).toEqual(
       fields.map((_, index) => frame * 100 + index),
     );
 });

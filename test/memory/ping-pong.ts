@@ -48,12 +48,13 @@ function play({ handle, player, rounds, by, limitMillis }: PingPong): Played {
   let sleeps = 0;
   const wait = Atomics.wait.bind(Atomics);
   // Without the time limit that bounds the harm of a lost wakeup, so that one is seen.
-  Atomics.wait = (view: Int32Array, cell: number, value: number): ReturnType<typeof Atomics.wait> => {
+  const sleep = (view: Int32Array, cell: number, value: number): ReturnType<typeof Atomics.wait> => {
     sleeps++;
     const result = wait(view, cell, value, limitMillis);
     if (result === "timed-out") lost++;
     return result;
   };
+  Object.assign(Atomics, { wait: sleep });
   memory.addWord(GATE, 1);
   while (memory.loadWord(GATE) !== 2) Atomics.pause();
   for (let round = 1; round <= rounds; round++) {
@@ -66,7 +67,6 @@ function play({ handle, player, rounds, by, limitMillis }: PingPong): Played {
     if (by === "wake") wake(memory, mine);
     else if (by === "ring") ring(memory, other, Doorbell.flush);
   }
-  Atomics.wait = wait;
   return { lost, sleeps };
 }
 

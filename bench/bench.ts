@@ -1,0 +1,71 @@
+/**
+ * `npm run bench [-- --json FILE]`: what the hot paths cost, as multiples of one `Atomics.load` measured beside them, and
+ * what a second vCPU brings. Absolute times mean little on a machine that does other work; ratios hold.
+ */
+import { execFile } from "node:child_process";
+import { execPath, exit, stderr, stdout } from "node:process";
+import { fileURLToPath } from "node:url";
+import { parseArgs, promisify } from "node:util";
+import Table from "cli-table3";
+import { writeWhole } from "../src/cli/json-file.ts";
+import { FIGURES } from "./benchmarks.ts";
+import type { Measurement } from "./measure.ts";
+import { measureTwoVcpus } from "./two-vcpus.ts";
+
+/** One row of the result: docs/schema/bench.json. */
+interface Row {
+  readonly name: string;
+  readonly ratio: number;
+  readonly target: number | null;
+  readonly met: boolean | null;
+}
+
+const TWO_VCPUS_TARGET = 1.8;
+const FIGURE = fileURLToPath(new URL("figure.ts", import.meta.url));
+
+async function measureFigure(name: string): Promise<Measurement> {
+  const { stdout: text } = await promisify(execFile)(execPath, [FIGURE, name]);
+  const measured: unknown = JSON.parse(text);
+  return measured as Measurement;
+}
+
+function rounded(ratio: number): number {
+  return Math.round(ratio * 100) / 100;
+}
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({ options: { json: { type: "string" } } });
+  const table = new Table({
+    head: ["", "ns", "Atomics.load", "ratio", "target", ""],
+    colAligns: ["left", "right", "right", "right", "right", "left"],
+    style: { head: [], border: [] },
+  });
+  const rows: Row[] = [];
+  const add = (row: Row, nanos: string, base: string): void => {
+    rows.push(row);
+    const verdict = row.met === null ? "" : row.met ? "met" : "MISSED";
+    table.push([row.name, nanos, base, row.ratio.toFixed(2), row.target ?? "", verdict]);
+  };
+  for (const { name, target } of FIGURES) {
+    if (stderr.isTTY) stderr.write(`\r\u001B[K${name}`);
+    const { nanos, baseNanos } = await measureFigure(name);
+    const ratio = rounded(nanos / baseNanos);
+    const met = target === null ? null : ratio <= target;
+    add({ name, ratio, target, met }, nanos.toFixed(1), baseNanos.toFixed(1));
+  }
+  if (stderr.isTTY) stderr.write("\r\u001B[K");
+  const gain = rounded(await measureTwoVcpus());
+  const name = "two vCPUs, by the work of one";
+  add({ name, ratio: gain, target: TWO_VCPUS_TARGET, met: gain >= TWO_VCPUS_TARGET }, "", "");
+  stdout.write(`${table.toString()}\n`);
+  if (values.json !== undefined)
+    await writeWhole(values.json, `${JSON.stringify({ results: rows }, null, 2)}\n`);
+  return 0;
+}
+
+try {
+  exit(await main());
+} catch (error) {
+  stderr.write(`bench: ${error instanceof Error ? (error.message.split("\n")[0] ?? "") : String(error)}\n`);
+  exit(5);
+}
