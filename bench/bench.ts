@@ -7,7 +7,7 @@ import { execPath, exit, stderr, stdout } from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs, promisify } from "node:util";
 import Table from "cli-table3";
-import { writeWhole } from "../src/cli/json-file.ts";
+import { writeWhole } from "../src/engines/output-file.ts";
 import { FIGURES } from "./benchmarks.ts";
 import type { Measurement } from "./measure.ts";
 import { measureTwoVcpus } from "./two-vcpus.ts";

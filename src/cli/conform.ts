@@ -37,7 +37,7 @@ export function conformCommand(context: Context, end: (code: number) => void): C
 export async function runConform(file: string, { json }: ConformOptions, context: Context): Promise<number> {
   const progress = progressLine("conform", context.showsProgress);
   try {
-    const result = conform(file, (fraction) => {
+    const result = await conform(file, (fraction) => {
       progress.update(fraction, "");
     });
     progress.stop();

@@ -1,5 +1,6 @@
 /** What a command may do to the world: say something, and be told to stop. Only main.ts touches the process. */
 import { constants } from "node:os";
+import { outcomeText } from "../report/outcome-text.ts";
 import type { Paint } from "../report/text.ts";
 
 /** Handed to every command. */
@@ -25,6 +26,11 @@ export const ExitCode = {
   nondeterminism: 4,
   failed: 5,
 } as const;
+
+/** The line for standard error about a run that failed itself; undefined for one that ended in any other way. */
+export function failureLine(code: number, run: Parameters<typeof outcomeText>[0]): string | undefined {
+  return code === ExitCode.failed ? outcomeText(run) : undefined;
+}
 
 /** The exit code of a run that a signal ended, as shells count: 128 and the signal's number, so 130 for Ctrl-C. */
 export function exitCodeOf(signal: string | null): number {

@@ -116,8 +116,7 @@ interface JsonFlag {
 }
 
 async function tell(context: Context, told: Promise<Told<object>>, { json }: JsonFlag): Promise<number> {
-  const { result, text, code } = await told;
-  return putOut(context, { result, text, json, code });
+  return putOut(context, { ...(await told), json });
 }
 
 function addTrace(program: Command, context: Context, ending: Ending): void {
@@ -131,7 +130,7 @@ function addTrace(program: Command, context: Context, ending: Ending): void {
     .description(
       "replay a recorded guest through shadow pagetables, a thread for each vCPU, and compare everything",
     )
-    .argument("<file>", "the trace, compressed with gzip or not")
+    .argument("<file>", "the trace, compressed with gzip")
     .option(
       "--order <order>",
       "strict: as recorded; causal: as far as pagetables are concerned (strict unless said)",
@@ -149,7 +148,7 @@ function addTrace(program: Command, context: Context, ending: Ending): void {
   trace
     .command("info")
     .description("tell what is in a recorded guest")
-    .argument("<file>", "the trace, compressed with gzip or not")
+    .argument("<file>", "the trace, compressed with gzip")
     .option("--json <file>", JSON_ABOUT)
     .addHelpText("after", example("umbra trace info scenarios/traces/pae.trace.gz"))
     .action(async (file: string, flags: JsonFlag) => {
@@ -158,7 +157,7 @@ function addTrace(program: Command, context: Context, ending: Ending): void {
   trace
     .command("cut")
     .description("write the beginning of a recorded guest as a trace of its own")
-    .argument("<file>", "the trace, compressed with gzip or not")
+    .argument("<file>", "the trace, compressed with gzip")
     .requiredOption("--records <n>", "how many records to keep")
     .requiredOption("--out <file>", "the trace to write, compressed with gzip")
     .option("--json <file>", JSON_ABOUT)

@@ -20,8 +20,8 @@ export async function runSnapshotVerify(
   { regs, infoTlb, cpu, preset }: SnapshotVerifyOptions,
   { paint }: Pick<Context, "paint">,
 ): Promise<Told<SnapshotResult>> {
-  const result = verifySnapshot({ tables, regs, listing: infoTlb, cpu, preset });
+  const result = await verifySnapshot({ tables, regs, listing: infoTlb, cpu, preset });
   const isFlawless = result.differences === 0 && result.violations.length === 0;
   const code = isFlawless ? ExitCode.ok : ExitCode.violation;
-  return Promise.resolve({ result, text: snapshotText(result, paint), code });
+  return { result, text: snapshotText(result, paint), code };
 }

@@ -1,6 +1,5 @@
 /** `umbra start`: what Umbra does, shown in under a minute. */
 /* oxlint-disable no-await-in-loop -- one replay after another, each with all cores to itself */
-import { relative } from "node:path";
 import { verifyTrace } from "../engines/replay/verify.ts";
 import { bundledTraces } from "../engines/scenario-files.ts";
 import { planStress } from "../engines/stress/plan.ts";
@@ -9,7 +8,7 @@ import { progressLine } from "../report/progress.ts";
 import { replayLines, scenarioHeading, scenarioSection, startHeading } from "../report/start-report.ts";
 import { mismatchesOf } from "../report/verify-text.ts";
 import type { StartResult, StressResult, VerifyResult } from "../report/types.ts";
-import { ExitCode, exitCodeOf } from "./context.ts";
+import { ExitCode, exitCodeOf, failureLine } from "./context.ts";
 import type { Context } from "./context.ts";
 import { putOut } from "./json-file.ts";
 import { stressExitCode, withProgress } from "./stress.ts";
@@ -32,11 +31,14 @@ export async function startCommand(
   const isStopped = context.interruption.aborted || traces.some(({ outcome }) => outcome !== "completed");
   const stress = isStopped ? null : await runScenario(context, say);
   const result: StartResult = { engine: "start", traces, stress };
-  return putOut(context, { result, text: "", json, code: exitCodeFor(context, result) });
+  const code = exitCodeFor(context, result);
+  const failed = [...traces, stress].find((run) => run !== null && run.outcome !== "completed");
+  const failure = failed ? failureLine(code, failed) : undefined;
+  return putOut(context, { result, text: "", json, code, failure });
 }
 
 async function replayAll(context: Context, say: (text: string) => void): Promise<VerifyResult[]> {
-  const files = bundledTraces().map((file) => relative(".", file));
+  const files = bundledTraces();
   say(startHeading(files.length, context.paint));
   const results: VerifyResult[] = [];
   for (const file of files) {

@@ -6,8 +6,8 @@ import { runStress } from "../engines/stress/engine.ts";
 import { compareReport } from "../report/compare-report.ts";
 import { progressLine } from "../report/progress.ts";
 import { stressReport } from "../report/stress-report.ts";
-import type { StressResult } from "../report/types.ts";
-import { ExitCode, exitCodeOf } from "./context.ts";
+import type { CompareResult, StressResult } from "../report/types.ts";
+import { ExitCode, exitCodeOf, failureLine } from "./context.ts";
 import type { Context } from "./context.ts";
 import { putOut } from "./json-file.ts";
 
@@ -29,16 +29,17 @@ export async function stressCommand(
   const { vs } = request;
   if (vs !== undefined) {
     const result = await withProgress(context, plan, (hooks) => runCompare(plan, { ...request, vs }, hooks));
-    const text = compareReport(result, context.paint);
-    return putOut(context, { result, text, json, code: stressExitCode(result) });
+    return putOut(context, { ...told(result), text: compareReport(result, context.paint), json });
   }
   const result = await withProgress(context, plan, (hooks) => runStress(plan, hooks));
-  return putOut(context, {
-    result,
-    text: stressReport(result, context.paint),
-    json,
-    code: stressExitCode(result),
-  });
+  return putOut(context, { ...told(result), text: stressReport(result, context.paint), json });
+}
+
+function told<Result extends StressResult | CompareResult>(
+  result: Result,
+): { result: Result; code: number; failure: string | undefined } {
+  const code = stressExitCode(result);
+  return { result, code, failure: failureLine(code, result) };
 }
 
 /** A violation weighs more than the way in which the run ended. */

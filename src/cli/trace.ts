@@ -7,7 +7,7 @@ import { progressLine } from "../report/progress.ts";
 import { cutText, traceInfoText } from "../report/trace-text.ts";
 import type { CutResult, TraceInfoResult, VerifyResult } from "../report/types.ts";
 import { mismatchesOf, verifyText } from "../report/verify-text.ts";
-import { ExitCode, exitCodeOf } from "./context.ts";
+import { ExitCode, exitCodeOf, failureLine } from "./context.ts";
 import type { Context } from "./context.ts";
 
 /** What a command came to, to be put out by whoever called it. */
@@ -16,6 +16,8 @@ export interface Told<Result> {
   /** The report for people. */
   readonly text: string;
   readonly code: number;
+  /** Why the run itself failed, if it did. */
+  readonly failure?: string | undefined;
 }
 
 /** What of the context these commands use. */
@@ -52,7 +54,8 @@ export async function runTraceVerify(
         },
       },
     );
-    return { result, text: verifyText(result, context.paint), code: verifyExitCode(result) };
+    const code = verifyExitCode(result);
+    return { result, text: verifyText(result, context.paint), code, failure: failureLine(code, result) };
   } finally {
     progress.stop();
   }
@@ -67,8 +70,8 @@ export async function runTraceInfo(file: string, context: TraceContext): Promise
 /** Writes the beginning of a trace as a trace. Throws UsageError for bad input, RunError when it cannot be written. */
 export async function runTraceCut(file: string, options: TraceCutOptions): Promise<Told<CutResult>> {
   const records = wholeNumber("--records", options.records, { min: 1, max: Number.MAX_SAFE_INTEGER });
-  const result = cutTrace(file, records, options.out);
-  return Promise.resolve({ result, text: cutText(result), code: ExitCode.ok });
+  const result = await cutTrace(file, records, options.out);
+  return { result, text: cutText(result), code: ExitCode.ok };
 }
 
 /** What was found weighs more than the way in which the replay ended. */

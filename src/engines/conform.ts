@@ -3,6 +3,8 @@
  * Two tables are understood, told apart by their first line: `walks`, random entries of 2, 3 and 4 levels, and `access`,
  * every combination of bits in a 4-level table. Both go through the very class that the machine and the hypervisor use.
  */
+/* oxlint-disable no-await-in-loop -- the pauses are for whatever else the thread has to do */
+import { setImmediate as breathe } from "node:timers/promises";
 import type { ConformMismatch, ConformResult } from "../report/types.ts";
 import { AccessTable, isAccessHeader } from "./conform-access.ts";
 import { WalkTable } from "./conform-walks.ts";
@@ -11,7 +13,7 @@ import { isRecord, jsonLines } from "./ndjson.ts";
 import type { JsonLine } from "./ndjson.ts";
 
 const SHOWN_MAX = 10;
-const LINES_BETWEEN_PROGRESS = 16_384;
+const LINES_BETWEEN_BREATHS = 16_384;
 
 /** A table of recorded walks. */
 interface Table {
@@ -23,12 +25,12 @@ interface Table {
 }
 
 /**
- * Runs every case of a file.
+ * Runs every case of a file. Pauses now and then, so that a signal is heard.
  *
  * @param onProgress Told now and then how much of the file is done, 0 to 1.
  * @throws UsageError when the file is not such a table, or not whole.
  */
-export function conform(file: string, onProgress?: (fraction: number) => void): ConformResult {
+export async function conform(file: string, onProgress?: (fraction: number) => void): Promise<ConformResult> {
   const first: ConformMismatch[] = [];
   let table: Table | undefined;
   let cases = 0;
@@ -44,7 +46,10 @@ export function conform(file: string, onProgress?: (fraction: number) => void): 
       mismatches++;
       if (first.length < SHOWN_MAX) first.push(mismatch);
     }
-    if (cases % LINES_BETWEEN_PROGRESS === 0) onProgress?.(line.fraction);
+    if (cases % LINES_BETWEEN_BREATHS === 0) {
+      onProgress?.(line.fraction);
+      await breathe();
+    }
   }
   if (table === undefined) throw new UsageError(`${file}: the file is empty`);
   table.finish(cases);

@@ -1,10 +1,8 @@
 /** Files of one JSON value a line, compressed with gzip or not, read so that bad input is told by file, line and field. */
-import { readFileSync } from "node:fs";
-import { gunzipSync } from "node:zlib";
 import { UsageError } from "./errors.ts";
+import { readMaybePacked } from "./input-file.ts";
 
 const NEWLINE = 10;
-const TEXT_BYTES_MAX = 2 ** 30;
 
 /** One line of a file, parsed. */
 export interface JsonLine {
@@ -22,7 +20,7 @@ export interface JsonLine {
  * @throws UsageError when the file cannot be read, is not whole, is empty, or a line is not JSON.
  */
 export function* jsonLines(file: string): Generator<JsonLine> {
-  const text = readText(file);
+  const text = readMaybePacked(file);
   if (text.length === 0) throw new UsageError(`${file}: the file is empty`);
   let line = 0;
   for (let start = 0; start < text.length;) {
@@ -91,24 +89,4 @@ function parse(at: string, text: string): unknown {
   } catch {
     throw new UsageError(`${at}: not JSON`);
   }
-}
-
-function readText(file: string): Buffer {
-  let bytes: Buffer;
-  try {
-    bytes = readFileSync(file);
-  } catch (error) {
-    throw new UsageError(`${file}: cannot be read: ${reason(error)}`, { cause: error });
-  }
-  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes;
-  try {
-    return gunzipSync(bytes, { maxOutputLength: TEXT_BYTES_MAX });
-  } catch (error) {
-    throw new UsageError(`${file}: bad gzip data: ${reason(error)}`, { cause: error });
-  }
-}
-
-/** Why Node refused, without the path, which the message has already. */
-function reason(error: unknown): string {
-  return error instanceof Error ? error.message.replace(/, (?:open|read)\b.*$/, "") : String(error);
 }

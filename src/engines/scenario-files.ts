@@ -1,6 +1,6 @@
 /** Scenarios as files: those that come with Umbra, found by name, and those of its users, found by path. */
 import { globSync, statSync } from "node:fs";
-import { basename, extname, isAbsolute, join, resolve, sep } from "node:path";
+import { basename, extname, isAbsolute, join, relative, resolve, sep } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { scenarioFaults } from "../guest/scenario.ts";
 import type { Scenario } from "../guest/scenario.ts";
@@ -17,6 +17,8 @@ const LOADING_SECONDS_MAX = 10;
 /** A scenario and the module that it came from, which workers import anew. */
 export interface LoadedScenario {
   readonly url: string;
+  /** What messages call it: its name, behind the path that was given if one was. */
+  readonly called: string;
   readonly scenario: Scenario;
 }
 
@@ -27,11 +29,16 @@ export function bundledScenarios(): string[] {
     .toSorted();
 }
 
-/** Paths of the recorded guests that come with Umbra. */
+/** Paths of the recorded guests that come with Umbra, from the current folder where that is shorter. */
 export function bundledTraces(): string[] {
   return globSync("traces/*.trace.gz", { cwd: SCENARIOS })
-    .map((file) => join(SCENARIOS, file))
+    .map((file) => shortest(join(SCENARIOS, file)))
     .toSorted();
+}
+
+function shortest(path: string): string {
+  const near = relative(".", path);
+  return near.length < path.length ? near : path;
 }
 
 /** Whether an argument names a recorded guest rather than a scenario. */
@@ -49,7 +56,8 @@ export async function loadScenario(nameOrPath: string): Promise<LoadedScenario> 
   const faults = scenarioFaults(value);
   if (value === undefined) throw new UsageError(`${nameOrPath}: exports nothing as default: a scenario does`);
   if (!isScenario(value)) throw new UsageError(`${nameOrPath}: the scenario ${faults.join(", ")}`);
-  return { url, scenario: value };
+  const called = `scenario ${value.name}`;
+  return { url, called: isPath(nameOrPath) ? `${nameOrPath}: ${called}` : called, scenario: value };
 }
 
 /** Imports the scenario of a module that the main thread has loaded before, and found to be one. */

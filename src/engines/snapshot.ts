@@ -2,6 +2,8 @@
  * `umbra snapshot verify`: recorded tables become a guest, every mapping of a listing is shadowed by touching it, and
  * the shadows are held against what the listing's bits ask for.
  */
+/* oxlint-disable no-await-in-loop -- the pauses are for whatever else the thread has to do */
+import { setImmediate as breathe } from "node:timers/promises";
 import { hex64 } from "../guest/trace/address.ts";
 import { Machine } from "../hypervisor/machine.ts";
 import type { HostedVcpu } from "../hypervisor/machine.ts";
@@ -26,6 +28,7 @@ import { auditAtRest } from "./stress/audit.ts";
 import { wholeNumber } from "./usage.ts";
 
 const SHOWN_MAX = 10;
+const MAPPINGS_BETWEEN_BREATHS = 256;
 const CPU_MAX = 1023;
 const PAGE_SHIFT = 12n;
 const FLAGS_LOW = 0xfff;
@@ -44,8 +47,12 @@ export interface SnapshotRequest {
   readonly preset?: string | undefined;
 }
 
-/** Shadows and compares. Throws UsageError for bad input and for what cannot be asked. */
-export function verifySnapshot(request: SnapshotRequest): SnapshotResult {
+/**
+ * Shadows and compares. Pauses now and then, so that a signal is heard.
+ *
+ * @throws UsageError for bad input and for what cannot be asked.
+ */
+export async function verifySnapshot(request: SnapshotRequest): Promise<SnapshotResult> {
   const { request: machineWish } = machineRequest(request.preset ?? DEFAULT_PRESET, []);
   return new Snapshot(request, machineWish).verify();
 }
@@ -94,12 +101,12 @@ class Snapshot {
     this.#hosted = this.#machine.createVcpu(vcpuId(0), new RealClock());
   }
 
-  verify(): SnapshotResult {
+  async verify(): Promise<SnapshotResult> {
     const { vcpu } = this.#hosted;
     vcpu.start();
     this.#loadRegisters();
-    for (const mapping of this.#mappings) this.#touch(mapping);
-    for (const mapping of this.#mappings) this.#compare(mapping);
+    await this.#forEach((mapping) => this.#touch(mapping));
+    await this.#forEach((mapping) => this.#compare(mapping));
     vcpu.stop();
     const { tables, regs, listing } = this.#request;
     const files = `${tables} --regs ${regs} --info-tlb ${listing} --cpu ${this.#cpu}`;
@@ -122,6 +129,13 @@ class Snapshot {
       violations: [...vcpu.findings, ...auditAtRest(this.#machine)],
       first: [...this.#differing.values()].slice(0, SHOWN_MAX),
     };
+  }
+
+  async #forEach(visit: (mapping: Mapping) => void): Promise<void> {
+    for (const [index, mapping] of this.#mappings.entries()) {
+      if (index % MAPPINGS_BETWEEN_BREATHS === 0) await breathe();
+      visit(mapping);
+    }
   }
 
   #locate(listed: ListedMapping): Mapping {

@@ -25,6 +25,12 @@ export function runProgram(cpu: Cpu, { scenario, shared, options }: ProgramSetup
   if (program === undefined) return "finished";
   try {
     program(cpu, shared, options);
+    if (cpu.isUserMode) {
+      cpu.panic(
+        "guest",
+        "the program returned in user mode: cpu.enterKernelMode() and kernel.exitSpace() come first",
+      );
+    }
     cpu.finish();
     return "finished";
   } catch (error) {

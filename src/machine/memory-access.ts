@@ -12,7 +12,7 @@ import type { Vcpu } from "./vcpu.ts";
 const DEMAND_FAULTS = Counter.demand_faults;
 const EXITS = Counter.exits;
 const INJECTED = Counter.injected;
-const SPURIOUS_FAULTS = Counter.spurious_faults;
+const TLB_DENIALS = Counter.tlb_denials;
 const TLB_HITS = Counter.tlb_hits;
 const DOING_GUEST = Doing.guest;
 const DOING_PAGE_FAULT = Doing.pageFault;
@@ -108,7 +108,7 @@ export class MemoryAccess {
       }
       const denied = (need & ~flags & ~DIRTY) !== 0 || (forbid & flags) !== 0;
       if (denied) {
-        this.#vcpu.counters.add(SPURIOUS_FAULTS);
+        this.#vcpu.counters.add(TLB_DENIALS);
         return this.#fault(low, high, (need & (WRITE | USER | FETCH)) | PRESENT);
       }
     }

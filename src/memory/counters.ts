@@ -70,7 +70,7 @@ export const COUNTERS = {
   structure_cache_hits: "hardware walks that began in the paging-structure cache",
   exits: "exits to the hypervisor",
   demand_faults: "page-fault exits",
-  spurious_faults: "faults raised from a TLB entry that grants too little",
+  tlb_denials: "faults raised by a TLB entry that denies the access; the tables may grant it by now",
   injected: "page faults injected into the guest",
   emulated_stores: "guest stores executed by the emulator",
   mmio: "MMIO accesses emulated",

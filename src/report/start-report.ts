@@ -4,7 +4,7 @@ import { stressReport } from "./stress-report.ts";
 import { count, counted, indent, seconds } from "./text.ts";
 import type { Paint } from "./text.ts";
 import type { VerifyResult } from "./verify-result.ts";
-import { mismatchesOf } from "./verify-text.ts";
+import { mismatchesOf, recordsText } from "./verify-text.ts";
 
 /** What comes before the first replay. */
 export function startHeading(traces: number, paint: Paint): string {
@@ -23,7 +23,7 @@ export function replayLines(result: VerifyResult, paint: Paint): string {
     ? paint.good("all as recorded")
     : paint.bad(`${counted(wrong, "mismatch", "mismatches")}, ${result.outcome}`);
   const lines = [
-    `${result.file}: ${verdict}, ${counted(result.records, "record")} in ${seconds(result.seconds)}`,
+    `${result.file}: ${verdict}, ${recordsText(result)} in ${seconds(result.seconds)}`,
     `  ${count(result.fills)} translations, ${counted(result.faults, "injected fault")}, ` +
       `${counted(result.stores, "pagetable store")} (${count(result.emulatedStores)} trapped and emulated)`,
   ];

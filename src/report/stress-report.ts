@@ -1,5 +1,6 @@
 /** A stress run as a text for people. */
 import { lockTable } from "./lock-table.ts";
+import { outcomeText } from "./outcome-text.ts";
 import type { RunSettings, StressResult, VcpuDiagnosis } from "./stress-result.ts";
 import { count, counted, indent, seconds, table } from "./text.ts";
 import type { Paint } from "./text.ts";
@@ -35,7 +36,7 @@ export function verdict(
 ): string {
   const { outcome, reason, violations, command } = result;
   const lines: string[] = [];
-  if (outcome !== "completed") lines.push(paint.bad(`${OUTCOMES[outcome]}: ${reason ?? "no reason known"}`));
+  if (outcome !== "completed") lines.push(paint.bad(outcomeText(result)));
   else if (reason !== null) lines.push(reason);
   if (violations.length === 0) {
     lines.push(outcome === "completed" ? paint.good("no violations") : "no violations until then");
@@ -47,13 +48,6 @@ export function verdict(
   }
   return lines.join("\n");
 }
-
-const OUTCOMES: Readonly<Record<StressResult["outcome"], string>> = {
-  completed: "completed",
-  interrupted: "interrupted",
-  "worker-died": "a worker died",
-  stuck: "stuck",
-};
 
 function heading(result: StressResult, paint: Paint): string {
   const { settings, audits, parkedSeconds, tornDown } = result;

@@ -31,6 +31,8 @@ export interface VerifyResult {
   readonly signal: string | null;
   /** Records of the trace. */
   readonly records: number;
+  /** Those that were replayed, as far as the threads reported: all, if the replay completed. */
+  readonly replayed: number;
   /** Translations that were compared, and those that led elsewhere or granted more than was recorded. */
   readonly fills: number;
   readonly fillMismatches: number;

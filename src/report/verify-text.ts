@@ -1,16 +1,9 @@
 /** What `umbra trace verify` prints. */
+import { outcomeText } from "./outcome-text.ts";
 import { count, counted, seconds, table } from "./text.ts";
 import type { Paint } from "./text.ts";
 import type { VerifyResult } from "./verify-result.ts";
 import { violationLines } from "./violation-lines.ts";
-
-const OUTCOMES: Readonly<Record<VerifyResult["outcome"], string>> = {
-  completed: "completed",
-  stopped: "stopped",
-  interrupted: "interrupted",
-  "worker-died": "a worker died",
-  stuck: "stuck",
-};
 
 /** All mismatches of a result together. */
 export function mismatchesOf(result: VerifyResult): number {
@@ -18,11 +11,17 @@ export function mismatchesOf(result: VerifyResult): number {
   return fillMismatches + faultMismatches + storeMismatches + (tableMismatches ?? 0);
 }
 
+/** How many records were replayed, out of how many if not all were. */
+export function recordsText({ records, replayed }: Pick<VerifyResult, "records" | "replayed">): string {
+  const all = counted(records, "record");
+  return replayed === records ? all : `${count(replayed)} of ${all}`;
+}
+
 /** A result as text, ending in a newline. */
 export function verifyText(result: VerifyResult, paint: Paint): string {
-  const { file, records, vcpus, order, preset } = result;
+  const { file, vcpus, order, preset } = result;
   return [
-    paint.bold(`${file}: ${counted(records, "record")} of ${counted(vcpus, "CPU")}`),
+    paint.bold(`${file}: ${recordsText(result)} of ${counted(vcpus, "CPU")}`),
     `${order} order, preset ${preset}, ${seconds(result.seconds)}`,
     comparisons(result),
     evidence(result),
@@ -72,10 +71,10 @@ function mismatchLines(result: VerifyResult): string[] {
 }
 
 function verdict(result: VerifyResult, paint: Paint): string[] {
-  const { outcome, reason, violations, command } = result;
+  const { outcome, violations, command } = result;
   const mismatches = mismatchesOf(result);
   const lines: string[] = [];
-  if (outcome !== "completed") lines.push(paint.bad(`${OUTCOMES[outcome]}: ${reason ?? "no reason known"}`));
+  if (outcome !== "completed") lines.push(paint.bad(outcomeText(result)));
   if (violations.length > 0) {
     lines.push(paint.bad(counted(violations.length, "violation")), ...violationLines(violations));
   }

@@ -1,5 +1,5 @@
 /** Traces that are damaged in every way that section 7 of the first milestone names: one line, exit code 2, no result. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gunzipSync, gzipSync } from "node:zlib";
@@ -75,6 +75,11 @@ test.each([
     says: /^record 0: field "x" /,
   },
   {
+    what: "is of a machine with too many CPUs",
+    make: () => changed(16, 200),
+    says: 'record 0: field "y" (CPUs) is 200, not from 1 to 64',
+  },
+  {
     what: "names a CPU that it has not",
     make: () => changed(RECORD_BYTES + 1, 200),
     says: /^record 1: field "cpu" .*200/,
@@ -90,6 +95,17 @@ test.each([
   const pattern = typeof says === "string" ? new RegExp(`^${RegExp.escape(says)}$`) : says;
   expect(err.slice(start.length, -1)).toMatch(pattern);
   expect(readdirSync(folder)).toEqual(["bad.trace.gz"]);
+});
+
+test.each([
+  { out: "/dev/full", reason: "no space left on the device" },
+  { out: "absent/short.trace.gz", reason: "there is no such folder" },
+  { out: ".", reason: "it is a folder" },
+])("a cut that cannot be written to $out is exit code 5", async ({ out, reason }) => {
+  const args = ["trace", "cut", PAE, "--records", "5", "--out", out];
+  const err = `umbra: --out ${out}: cannot be written: ${reason}\n`;
+  expect(await umbra(args)).toEqual({ code: 5, out: "", err });
+  expect(statSync("/dev/full").isCharacterDevice()).toBe(true);
 });
 
 test("a trace that is whole is replayed", async () => {

@@ -64,11 +64,11 @@ test("a violation is exit code 1, and the command that shows it again is printed
 
 test("a worker that dies is exit code 5, and what was measured is kept", async () => {
   const json = join(folder, "result.json");
-  const { code, out } = await umbra(["stress", `${SCENARIOS}/vanishes.ts`, "--json", json]);
+  const { code, out, err } = await umbra(["stress", `${SCENARIOS}/vanishes.ts`, "--json", json]);
   expect(code).toBe(5);
-  expect(out).toContain(
-    "a worker died: the worker of vCPU 1 (vanisher) was lost: worker exited with code: 3",
-  );
+  const line = "a worker died: the worker of vCPU 1 (vanisher) was lost: worker exited with code: 3";
+  expect(out).toContain(line);
+  expect(err).toBe(`umbra: ${line}\n`);
   expect(out).toMatch(/\nto see it again: umbra stress /);
   expect(written(json).vcpus[0]?.operations).toBeGreaterThan(0);
 });

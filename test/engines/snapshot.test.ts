@@ -52,15 +52,21 @@ test.each([
   { name: "pae", cpu: "1", mappings: 3714, pieces: 17_000, largePages: 26 },
   { name: "4level", cpu: "0", mappings: 7584, pieces: 37_222, largePages: 58 },
   { name: "4level", cpu: "1", mappings: 9240, pieces: 38_878, largePages: 58 },
-])("every shadow of the $name guest's CPU $cpu is what the listing asks for", ({ name, cpu, ...counts }) => {
-  const result = verifySnapshot(request(name, cpu));
-  expect(result).toMatchObject({ differences: 0, first: [], violations: [], devices: 4, ...counts });
-});
+])(
+  "every shadow of the $name guest's CPU $cpu is what the listing asks for",
+  async ({ name, cpu, ...counts }) => {
+    const result = await verifySnapshot(request(name, cpu));
+    expect(result).toMatchObject({ differences: 0, first: [], violations: [], devices: 4, ...counts });
+  },
+);
 
-test.each(["2level", "pae", "4level"])("so are those of the %s guest with every optimisation off", (name) => {
-  const result = verifySnapshot({ ...request(name), preset: "talk-before" });
-  expect(result).toMatchObject({ differences: 0, violations: [] });
-});
+test.each(["2level", "pae", "4level"])(
+  "so are those of the %s guest with every optimisation off",
+  async (name) => {
+    const result = await verifySnapshot({ ...request(name), preset: "talk-before" });
+    expect(result).toMatchObject({ differences: 0, violations: [] });
+  },
+);
 
 /** A change to a line of the listing, and what comes of it. */
 test.each([
@@ -112,24 +118,24 @@ test.each([
     change: (line: string) => line.replace(/^00007./, "00000a"),
     says: /does not map the address for CPU 0$/,
   },
-])("a listing that tells another $what differs in that line", ({ line, change, says }) => {
+])("a listing that tells another $what differs in that line", async ({ line, change, says }) => {
   const lines = listing("4level");
   const index = lines.findIndex((each) => line.test(each));
   expect(index).toBeGreaterThanOrEqual(0);
   const changed = lines.with(index, change(lines[index] ?? ""));
   const file = written("changed.txt", `${changed.join("\n")}\n`);
-  const result = verifySnapshot({ ...request("4level"), listing: file });
+  const result = await verifySnapshot({ ...request("4level"), listing: file });
   expect(result).toMatchObject({ differences: 1, mappings: lines.length });
   expect(result.first).toEqual([expect.stringMatching(says)]);
   expect(result.first[0]).toMatch(new RegExp(`^${file}:${index + 1}: `));
 });
 
-test("says it in words", () => {
+test("says it in words", async () => {
   const lines = listing("2level");
   const changed = lines.with(0, (lines[0] ?? "").replace("--U-", "----"));
   const file = written("said.txt", `${changed.join("\n")}\n`);
-  const right = snapshotText(verifySnapshot(request("2level")), PLAIN).replaceAll(DATA, "…");
-  const wrong = snapshotText(verifySnapshot({ ...request("2level"), listing: file }), PLAIN);
+  const right = snapshotText(await verifySnapshot(request("2level")), PLAIN).replaceAll(DATA, "…");
+  const wrong = snapshotText(await verifySnapshot({ ...request("2level"), listing: file }), PLAIN);
   expect(right).toMatchInlineSnapshot(`
     "…/2level/info-tlb-cpu0.txt.gz: 4,526 mappings of CPU 0
     2 levels, preset talk; 12 large pages, 4 device pages; 16,802 pieces of 4 KiB touched, 13 pages found to be pagetables
@@ -151,20 +157,21 @@ test("says it in words", () => {
   `);
 });
 
-test("the registers of another CPU make many differences", () => {
-  expect(verifySnapshot({ ...request("2level"), cpu: "1" }).differences).toBeGreaterThan(50);
+test("the registers of another CPU make many differences", async () => {
+  const { differences } = await verifySnapshot({ ...request("2level"), cpu: "1" });
+  expect(differences).toBeGreaterThan(50);
 });
 
-function refusal(change: Partial<SnapshotRequest>): unknown {
+async function refusal(change: Partial<SnapshotRequest>): Promise<unknown> {
   try {
-    return verifySnapshot({ ...request("2level"), ...change });
+    return await verifySnapshot({ ...request("2level"), ...change });
   } catch (error) {
     if (error instanceof UsageError) return error.message.replaceAll(folder, "…");
     throw error;
   }
 }
 
-test("bad input is told in one line that names file, field and reason", () => {
+test("bad input is told in one line that names file, field and reason", async () => {
   const tables = gunzipSync(readFileSync(request("2level").tables));
   const patched = (offset: number, value: number): Buffer => {
     const copy = Buffer.from(tables);
@@ -172,37 +179,39 @@ test("bad input is told in one line that names file, field and reason", () => {
     return copy;
   };
   const regs = readFileSync(request("2level").regs, "utf8");
-  expect(refusal({ cpu: "x" })).toBe('--cpu wants a whole number from 0 to 1023, got "x"');
-  expect(refusal({ cpu: "7" })).toMatch(/^--cpu 7: .*regs\.json has 2 CPUs, numbered from 0$/);
-  expect(refusal({ tables: written("none", "PGTX") })).toMatch(/none: not a file of recorded tables/);
-  expect(refusal({ tables: written("v", patched(4, 2)) })).toBe(
+  expect(await refusal({ cpu: "x" })).toBe('--cpu wants a whole number from 0 to 1023, got "x"');
+  expect(await refusal({ cpu: "7" })).toMatch(/^--cpu 7: .*regs\.json has 2 CPUs, numbered from 0$/);
+  expect(await refusal({ tables: written("none", "PGTX") })).toMatch(/none: not a file of recorded tables/);
+  expect(await refusal({ tables: written("v", patched(4, 2)) })).toBe(
     '…/v: field "version" is 2; the version understood here is 1',
   );
-  expect(refusal({ tables: written("m", patched(8, 5)) })).toBe('…/m: field "mode" is 5, not 2, 3 or 4');
-  expect(refusal({ tables: written("n", patched(12, 2 ** 31)) })).toMatch(
+  expect(await refusal({ tables: written("m", patched(8, 5)) })).toBe(
+    '…/m: field "mode" is 5, not 2, 3 or 4',
+  );
+  expect(await refusal({ tables: written("n", patched(12, 2 ** 31)) })).toMatch(
     /n: field "n" says 2147483648 pages/,
   );
-  expect(refusal({ tables: written("s", tables.subarray(0, 9000)) })).toMatch(
+  expect(await refusal({ tables: written("s", tables.subarray(0, 9000)) })).toMatch(
     /s: field "n" says \d+ pages, which/,
   );
-  expect(refusal({ tables: written("g", patched(16, 2 ** 24)) })).toMatch(
+  expect(await refusal({ tables: written("g", patched(16, 2 ** 24)) })).toMatch(
     /g: field "gfn" 0x1000000 is beyond/,
   );
-  expect(refusal({ tables: written("l", patched(8, 3)) })).toMatch(
+  expect(await refusal({ tables: written("l", patched(8, 3)) })).toMatch(
     /regs\.json: field "mode" is 2, but .* of 3 levels$/,
   );
-  expect(refusal({ regs: written("r", "{") })).toBe("…/r: not JSON");
-  expect(refusal({ regs: written("r", "[]") })).toBe("…/r: not a JSON object");
-  expect(refusal({ regs: written("r", regs.replace('"cr3"', '"cr8"')) })).toMatch(
+  expect(await refusal({ regs: written("r", "{") })).toBe("…/r: not JSON");
+  expect(await refusal({ regs: written("r", "[]") })).toBe("…/r: not a JSON object");
+  expect(await refusal({ regs: written("r", regs.replace('"cr3"', '"cr8"')) })).toMatch(
     /r: field "cpus\[0\]\.cr3" must be/,
   );
   expect(
-    refusal({ regs: written("r", regs.replace(/"cr3": "0x[0-9a-f]+"/, '"cr3": "0x70000000"')) }),
+    await refusal({ regs: written("r", regs.replace(/"cr3": "0x[0-9a-f]+"/, '"cr3": "0x70000000"')) }),
   ).toMatch(
     /r: field "cpus\[0\]\.cr0" is refused: the domain crashed: the root that CR3 names is not memory/,
   );
-  expect(refusal({ listing: written("t", "0000000008068000: 0000000003dc6000 ----A--U-\nabc\n") })).toBe(
-    '…/t:2: not "address: address flags", 16, 16 and 9 characters',
-  );
-  expect(refusal({ preset: "xen" })).toBe('--preset wants talk-before or talk, got "xen"');
+  expect(
+    await refusal({ listing: written("t", "0000000008068000: 0000000003dc6000 ----A--U-\nabc\n") }),
+  ).toBe('…/t:2: not "address: address flags", 16, 16 and 9 characters');
+  expect(await refusal({ preset: "xen" })).toBe('--preset wants talk-before or talk, got "xen"');
 });

@@ -79,7 +79,7 @@ describe("an access", () => {
     bare.onFault = (): number => FaultAnswer.retry;
     expect(bare.store(PAGE, 1n)).toBe(Status.done);
     expect(bare.faults).toEqual([3]);
-    expect(bare.vcpu.counters.value(Counter.spurious_faults)).toBe(1);
+    expect(bare.vcpu.counters.value(Counter.tlb_denials)).toBe(1);
   });
 
   test("beyond the canonical addresses is #GP, and exits nowhere", () => {

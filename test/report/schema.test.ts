@@ -45,8 +45,8 @@ async function compare(): Promise<object> {
 
 const short = join(folder, "short.trace.gz");
 let cut: object = {};
-beforeAll(() => {
-  cut = cutTrace(join(ROOT, "scenarios/traces/pae.trace.gz"), 500, short);
+beforeAll(async () => {
+  cut = await cutTrace(join(ROOT, "scenarios/traces/pae.trace.gz"), 500, short);
 });
 
 const EVERYTHING = { scenarios: true, options: true, counters: true };

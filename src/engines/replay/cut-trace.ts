@@ -1,12 +1,10 @@
 /** The beginning of a trace as a trace of its own: its records, the state of each CPU there, and an END. */
-import { renameSync, rmSync, writeFileSync } from "node:fs";
-import { pid } from "node:process";
 import { gzipSync } from "node:zlib";
 import { TraceCursor } from "../../guest/trace/cursor.ts";
 import { RECORD_BYTES, RecordType } from "../../guest/trace/record.ts";
 import type { CutResult } from "../../report/types.ts";
 import { RunError, UsageError } from "../errors.ts";
-import { firstLine } from "../usage.ts";
+import { writeFailure, writeWhole } from "../output-file.ts";
 import { loadTrace, wordsOf } from "./load-trace.ts";
 import type { LoadedTrace } from "./load-trace.ts";
 import { RecordedRegisters } from "./recorded-registers.ts";
@@ -17,16 +15,21 @@ const BEST = 9;
  * Writes the first records of a trace to a file. There may be fewer than asked for: what a walk set in its tables is not
  * cut from what the walk was for, and a trace that is shorter is taken whole.
  *
- * @throws UsageError when the trace is not in order, or nothing can be cut from it.
+ * @throws UsageError when the trace is not in order, or nothing can be cut from it; RunError when the file cannot be
+ *   written.
  */
-export function cutTrace(file: string, records: number, out: string): CutResult {
+export async function cutTrace(file: string, records: number, out: string): Promise<CutResult> {
   if (!Number.isSafeInteger(records) || records < 1) {
     throw new UsageError(`--records wants a whole number from 1, got ${String(records)}`);
   }
   const trace = loadTrace(file);
   const cut = records < trace.records ? beginningOf(trace, records) : wholeOf(trace);
   const packed = gzipSync(cut.bytes, { level: BEST });
-  writeWhole(out, packed);
+  try {
+    await writeWhole(out, packed);
+  } catch (error) {
+    throw new RunError(`--out ${out}: cannot be written: ${writeFailure(error)}`, { cause: error });
+  }
   return { file, out, kept: cut.kept, records: cut.records, bytes: packed.length };
 }
 
@@ -66,16 +69,4 @@ function lengthOf(trace: LoadedTrace, records: number): { kept: number; end: num
     end = record.nextOffset * 4;
   }
   return { kept, end };
-}
-
-/** Writes a file through a temporary one beside it, so that at no time a half-written file has its name. */
-function writeWhole(out: string, bytes: Uint8Array): void {
-  const temporary = `${out}.${String(pid)}.tmp`;
-  try {
-    writeFileSync(temporary, bytes, { flag: "wx" });
-    renameSync(temporary, out);
-  } catch (error) {
-    rmSync(temporary, { force: true });
-    throw new RunError(`${out}: cannot be written: ${firstLine(error)}`, { cause: error });
-  }
 }

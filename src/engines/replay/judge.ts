@@ -58,6 +58,7 @@ export class Judge implements ReplayJudge {
   }
 
   scanned(record: TraceCursor): void {
+    if (record.cpu === this.#vcpu.id) this.counts.replayed++;
     this.#refused.note(record);
   }
 

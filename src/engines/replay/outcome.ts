@@ -12,8 +12,10 @@ export interface Mismatch {
   readonly entries: readonly number[];
 }
 
-/** Numbers of what was compared, and of what differed. */
+/** Numbers of what was replayed, of what was compared, and of what differed. */
 export interface Counts {
+  /** Records, of whatever type. */
+  replayed: number;
   fills: number;
   fillMismatches: number;
   faults: number;
@@ -37,7 +39,15 @@ export interface ReplayOutcome extends Readonly<Counts> {
 /** Mismatches of which the details are kept. */
 export const SHOWN_MAX = 10;
 
-/** No comparison made yet. */
+/** Nothing replayed yet. */
 export function noCounts(): Counts {
-  return { fills: 0, fillMismatches: 0, faults: 0, faultMismatches: 0, stores: 0, storeMismatches: 0 };
+  return {
+    replayed: 0,
+    fills: 0,
+    fillMismatches: 0,
+    faults: 0,
+    faultMismatches: 0,
+    stores: 0,
+    storeMismatches: 0,
+  };
 }

@@ -152,6 +152,7 @@ function compareTables(
 function sumCounts(outcomes: readonly ReplayOutcome[]): Counts {
   const sum = noCounts();
   for (const each of outcomes) {
+    sum.replayed += each.replayed;
     sum.fills += each.fills;
     sum.fillMismatches += each.fillMismatches;
     sum.faults += each.faults;

@@ -1,5 +1,5 @@
 /** A listing of every mapping of a CPU, one line a leaf entry: `vaddr: paddr flags`, as QEMU's monitor prints it. */
-import { readMaybePacked } from "../replay/load-trace.ts";
+import { readMaybePacked } from "../input-file.ts";
 import { UsageError } from "../errors.ts";
 
 /** `vaddr: paddr XGPDACTUW`; a `-` in place of a letter says that the bit is clear. */

@@ -1,5 +1,5 @@
 /** Registers of the CPUs of a guest at rest, as a JSON file holds them. */
-import { readBytes } from "../replay/load-trace.ts";
+import { readBytes } from "../input-file.ts";
 import { UsageError } from "../errors.ts";
 import { integerField, isRecord, wrongField } from "../ndjson.ts";
 

@@ -4,7 +4,7 @@
  *
  * The file, little endian: "PGTS", u32 version 1, u32 levels, u32 n, n times {u32 gfn, u32 mask of levels}, n pages.
  */
-import { readMaybePacked } from "../replay/load-trace.ts";
+import { readMaybePacked } from "../input-file.ts";
 import { UsageError } from "../errors.ts";
 
 const MAGIC = "PGTS";

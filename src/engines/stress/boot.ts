@@ -77,7 +77,7 @@ function bootGuest({ loaded, guest, options }: ScenarioSource, machine: Machine)
     const loader = new Loader({ ram: machine.guestRam(), format: guest, vcpus: machine.config.vcpus });
     return structuredClone(scenario.boot(loader, options));
   } catch (error) {
-    throw new UsageError(`scenario ${scenario.name}: boot failed: ${firstLine(error)}`, { cause: error });
+    throw new UsageError(`${loaded.called}: boot failed: ${firstLine(error)}`, { cause: error });
   }
 }
 

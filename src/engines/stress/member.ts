@@ -1,4 +1,5 @@
 /** What a worker of a stress run does, from its start to its end. Runs on the worker's thread. */
+import { setImmediate } from "node:timers/promises";
 import { Cpu } from "../../guest/cpu.ts";
 import { runProgram } from "../../guest/run-program.ts";
 import type { ProgramEnd } from "../../guest/run-program.ts";
@@ -90,7 +91,7 @@ function host(machine: Machine, { member, run }: MemberTask, send: Send): Hosted
   return hosted;
 }
 
-function runPart(hosted: HostedVcpu, control: Control, part: () => ProgramEnd): MemberReport {
+async function runPart(hosted: HostedVcpu, control: Control, part: () => ProgramEnd): Promise<MemberReport> {
   const { vcpu, paging } = hosted;
   passGate(control);
   let end: MemberReport["end"];
@@ -102,6 +103,7 @@ function runPart(hosted: HostedVcpu, control: Control, part: () => ProgramEnd): 
     error = describeThrown(thrown);
     control.increment(ControlCell.threw);
   }
+  await rejectionsHeard();
   // A guest that panicked, and one whose kernel threw, does not go on: the others need not wait for the time to pass.
   if (end === "panicked" || end === "threw") control.write(ControlCell.over, 1);
   vcpu.stop();
@@ -129,12 +131,12 @@ function runVcpu(
   return runProgram(cpu, { scenario, shared, options });
 }
 
-function runToolstack(
+async function runToolstack(
   machine: Machine,
   control: Control,
   scenario: Scenario,
   { seed, shared, options }: ScenarioWork,
-): MemberReport {
+): Promise<MemberReport> {
   const domain = machine.createToolstack(new RealClock());
   const toolstack = new WorkerToolstack(machine, control, domain, seed);
   passGate(control);
@@ -147,9 +149,15 @@ function runToolstack(
     control.increment(ControlCell.threw);
     control.write(ControlCell.over, 1);
   }
+  await rejectionsHeard();
   control.write(ControlCell.toolstack, ToolstackState.ended);
   const end = error === null ? "finished" : "threw";
   return { end, error, calls: toolstack.calls, findings: domain.findings.slice() };
+}
+
+/** Does not come back when a program left a rejected promise behind: Node then ends the thread with its error. */
+function rejectionsHeard(): Promise<void> {
+  return setImmediate();
 }
 
 function passGate(control: Control): void {

@@ -9,8 +9,8 @@ import { RECORD_BYTES, RECORD_NAMES, RecordType, TRACE_VERSION } from "./record.
 const TABLE_BYTES = 4096;
 /** Most memory that a recorded machine may have: its frames must fit into one shared memory beside their shadows. */
 const RAM_BYTES_MAX = 2 ** 31;
-/** A CPU's number is one byte. */
-const CPUS_MAX = 256;
+/** Most CPUs that a recorded machine may have: each becomes a thread. */
+const CPUS_MAX = 64;
 /** Words by which anything wrong in the address of a RAM page shows. */
 const PAGE_MASK = TABLE_BYTES - 1;
 

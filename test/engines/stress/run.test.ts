@@ -196,6 +196,21 @@ test("a worker that ends itself is told, and what the others did is kept", async
   expect(result.vcpus.map(({ end }) => end)).toEqual([expect.stringMatching(/finished|stopped/), "died"]);
 });
 
+test("a rejected promise that a program leaves behind is told", async () => {
+  const result = await run("rejects", { seconds: "20" });
+  expect(result).toMatchObject({
+    outcome: "worker-died",
+    reason: "the worker of vCPU 1 (rejecter) was lost: planted",
+  });
+});
+
+test("a program that returns in user mode is told so", async () => {
+  const { violations } = await run("stays-user", { seconds: "20" });
+  expect(violations).toEqual([
+    { check: "guest", vcpu: 0, message: expect.stringMatching(/^the program returned in user mode: /) },
+  ]);
+});
+
 test("a worker that is terminated from outside is told", async () => {
   let threads: readonly Worker[] = [];
   const result = await run(
@@ -260,7 +275,7 @@ test("an interruption before the start ends the run without an operation", async
 test("a recorded guest is replayed again and again, on machines of its own", async () => {
   const folder = mkdtempSync(join(tmpdir(), "umbra-run-"));
   const file = join(folder, "short.trace.gz");
-  cutTrace(PAE, 300, file);
+  await cutTrace(PAE, 300, file);
   const result = await runStress(await planStress({ scenario: file, ops: "5000" }));
   rmSync(folder, { recursive: true });
   expect(result).toMatchObject({ outcome: "completed", violations: [], tornDown: true });
