@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs, promisify } from "node:util";
 import Table from "cli-table3";
 import { writeWhole } from "../src/engines/output-file.ts";
-import { FIGURES } from "./benchmarks.ts";
+import { FIGURES } from "./figures.ts";
 import type { Measurement } from "./measure.ts";
 import { measureTwoVcpus } from "./two-vcpus.ts";
 

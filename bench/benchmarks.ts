@@ -75,7 +75,8 @@ abstract class PageBenchmark {
   }
 }
 
-class TlbHit extends PageBenchmark implements Benchmark {
+/** See the table of figures. */
+export class TlbHit extends PageBenchmark implements Benchmark {
   readonly counts: Counts = { tlb_hits: 1 };
   readonly operations = HOT_PAGES * 32;
   readonly sum = Math.imul(sumOver(HOT_PAGES, wordOf), 32);
@@ -94,7 +95,8 @@ class TlbHit extends PageBenchmark implements Benchmark {
   }
 }
 
-class DemandFault extends PageBenchmark implements Benchmark {
+/** See the table of figures. */
+export class DemandFault extends PageBenchmark implements Benchmark {
   readonly counts: Counts = {
     exits: 1,
     demand_faults: 1,
@@ -123,7 +125,8 @@ class DemandFault extends PageBenchmark implements Benchmark {
   }
 }
 
-class PrefetchedAccess extends PageBenchmark implements Benchmark {
+/** See the table of figures. */
+export class PrefetchedAccess extends PageBenchmark implements Benchmark {
   readonly counts: Counts = { shadow_walks: 1 };
   readonly operations = DATA_PAGES - DATA_PAGES / PREFETCH_GROUP;
   readonly sum = sumOver(DATA_PAGES, (page) => (page % PREFETCH_GROUP === 0 ? 0 : wordOf(page)));
@@ -155,7 +158,8 @@ class PrefetchedAccess extends PageBenchmark implements Benchmark {
   }
 }
 
-class NotPresent extends PageBenchmark implements Benchmark {
+/** See the table of figures. */
+export class NotPresent extends PageBenchmark implements Benchmark {
   readonly counts: Counts = {
     shadow_walks: 1,
     exits: 1,
@@ -190,7 +194,8 @@ class NotPresent extends PageBenchmark implements Benchmark {
   }
 }
 
-class Mmio extends PageBenchmark implements Benchmark {
+/** See the table of figures. */
+export class Mmio extends PageBenchmark implements Benchmark {
   readonly counts: Counts = {
     shadow_walks: 1,
     exits: 1,
@@ -221,7 +226,8 @@ class Mmio extends PageBenchmark implements Benchmark {
 }
 
 /** Each store makes an entry of a shadowed level 1 table map another frame than before. */
-class EmulatedStore extends PageBenchmark implements Benchmark {
+/** See the table of figures. */
+export class EmulatedStore extends PageBenchmark implements Benchmark {
   readonly counts: Counts = {
     shadow_walks: 1,
     exits: 1,
@@ -268,7 +274,8 @@ class EmulatedStore extends PageBenchmark implements Benchmark {
   }
 }
 
-class CachedRoot extends PageBenchmark implements Benchmark {
+/** See the table of figures. */
+export class CachedRoot extends PageBenchmark implements Benchmark {
   readonly counts: Counts = {
     exits: 1,
     update_cr3: 1,
@@ -298,7 +305,8 @@ class CachedRoot extends PageBenchmark implements Benchmark {
   }
 }
 
-class Invlpg extends PageBenchmark implements Benchmark {
+/** See the table of figures. */
+export class Invlpg extends PageBenchmark implements Benchmark {
   readonly counts: Counts = { exits: 1, invlpg: 1 };
   readonly operations = DATA_PAGES;
   readonly sum = this.operations;
@@ -321,7 +329,8 @@ class Invlpg extends PageBenchmark implements Benchmark {
   }
 }
 
-class LockPair extends PageBenchmark implements Benchmark {
+/** See the table of figures. */
+export class LockPair extends PageBenchmark implements Benchmark {
   readonly counts: Counts = { locks: 1 };
   readonly operations = 8192;
   readonly sum = this.operations;
@@ -343,59 +352,3 @@ class LockPair extends PageBenchmark implements Benchmark {
     return held;
   }
 }
-
-/** A figure of the table: what is measured, and how large it may be; null where nothing is asked. */
-export interface Figure {
-  readonly name: string;
-  readonly about: string;
-  readonly target: number | null;
-  readonly create: () => Benchmark;
-}
-
-/** All benchmarks of one vCPU, in the order of the table. */
-export const FIGURES: readonly Figure[] = [
-  {
-    name: "TLB-hit access",
-    about: "a 4-byte load",
-    target: 4,
-    create: () => new TlbHit(),
-  },
-  {
-    name: "shadow demand fault",
-    about: "a load whose leaf shadow entry is absent, to its retry",
-    target: 150,
-    create: () => new DemandFault(),
-  },
-  {
-    name: "prefetched access",
-    about: "the first load of a page that prefetch mapped",
-    target: null,
-    create: () => new PrefetchedAccess(),
-  },
-  {
-    name: "not-present fast path",
-    about: "a load to its injected fault",
-    target: 40,
-    create: () => new NotPresent(),
-  },
-  { name: "MMIO fast path", about: "a load that a device answers", target: null, create: () => new Mmio() },
-  {
-    name: "emulated pagetable store",
-    about: "8 bytes into a shadowed level 1 table",
-    target: 200,
-    create: () => new EmulatedStore(),
-  },
-  {
-    name: "MOV CR3 to a cached root",
-    about: "two roots take turns",
-    target: null,
-    create: () => new CachedRoot(),
-  },
-  { name: "INVLPG", about: "of mapped pages", target: null, create: () => new Invlpg() },
-  {
-    name: "uncontended lock and unlock",
-    about: "the paging lock",
-    target: 5,
-    create: () => new LockPair(),
-  },
-];

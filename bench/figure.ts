@@ -1,6 +1,6 @@
 /** Measures one figure, named by its argument, in this process alone: types that others use would change what it costs. */
 import { argv, stdout } from "node:process";
-import { FIGURES } from "./benchmarks.ts";
+import { FIGURES } from "./figures.ts";
 import { measure } from "./measure.ts";
 
 const figure = FIGURES.find(({ name }) => name === argv[2]);

@@ -3,8 +3,6 @@ import { writeFailure, writeWhole } from "../engines/output-file.ts";
 import { ExitCode } from "./context.ts";
 import type { Context } from "./context.ts";
 
-export { writeWhole } from "../engines/output-file.ts";
-
 /** A result in every form it is wanted in. */
 export interface Output {
   readonly result: object;

@@ -36,6 +36,8 @@ export const DomainCell = {
   vcpusInitialised: 19,
   /** What PS means in the level 2 shadows of 2-level guests, a `PageSizeMeaning`: the CR4.PSE of who came last. */
   pageSizeMeaning: 20,
+  /** Which root slot of which vCPU is cut next when the pool is short: four slots a vCPU. */
+  nextVictim: 21,
   /** Heap lock: first frame of the machine's free list. */
   heapHead: 24,
   heapTail: 25,

@@ -146,8 +146,7 @@ export class TestMachine {
     const { memory, layout, config } = this.machine;
     let sum = 0;
     for (let id = 0; id <= config.vcpus; id++)
-      sum +=
-        memory.loadPrivate(layout.regions.counters.offset + id * COUNTER_WORDS + Counter[name]) >>> 0;
+      sum += memory.loadPrivate(layout.regions.counters.offset + id * COUNTER_WORDS + Counter[name]) >>> 0;
     return sum;
   }
 

@@ -12,6 +12,7 @@ import { pagesOfType } from "./shadow-type.ts";
 import type { Shadow } from "./shadow.ts";
 
 const HEAD = 2;
+const ROOTS = 4;
 /** How many shadow levels deep one instruction's tables can be, for the pool's smallest size (spec 3.6). */
 const ACCEPTABLE_PAGES_PER_VCPU = 128;
 
@@ -129,20 +130,26 @@ export class Pool {
     return false;
   }
 
-  /** Stage two: cut the trees that vCPUs run on. A root can be shared by several vCPUs, so all are flushed. */
+  /**
+   * Stage two: cut the trees that vCPUs run on. A root can be shared by several vCPUs, so all are flushed. Xen begins with
+   * the same root each time; here each cut begins behind the last. Else an operation that needs two faults has the first
+   * undone by the second, for ever, while another tree holds all the pages.
+   */
   #unhookRoots(pages: number): boolean {
     const { domain, memory, layout, counters, unshadow, config } = this.#shadow;
     counters.add(Counter.prealloc_2);
-    for (let id = 0; id < config.vcpus; id++) {
-      const roots = vcpuArea(layout, vcpuId(id)) + VcpuCell.roots;
-      for (let slot = 0; slot < 4; slot++) {
-        const root = memory.loadGuarded(roots + slot);
-        if (root === 0) continue;
-        unshadow.unhook(mfn(root));
-        if (domain.get(DomainCell.poolFree) < pages) continue;
-        this.#shadow.flushAll();
-        return true;
-      }
+    const slots = config.vcpus * ROOTS;
+    const first = domain.get(DomainCell.nextVictim);
+    for (let step = 0; step < slots; step++) {
+      const victim = (first + step) % slots;
+      const area = vcpuArea(layout, vcpuId(Math.floor(victim / ROOTS)));
+      const root = memory.loadGuarded(area + VcpuCell.roots + (victim % ROOTS));
+      if (root === 0) continue;
+      unshadow.unhook(mfn(root));
+      if (domain.get(DomainCell.poolFree) < pages) continue;
+      domain.set(DomainCell.nextVictim, (victim + 1) % slots);
+      this.#shadow.flushAll();
+      return true;
     }
     this.#shadow.flushAll();
     return false;

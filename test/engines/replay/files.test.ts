@@ -201,6 +201,7 @@ test("a cut can be cut again, and agrees wherever it ends", async () => {
   await cutTrace(join(TRACES, "pae.trace.gz"), 9001, first);
   for (const records of [1, 5, 30, 2345]) {
     const out = join(folder, `twice-${records}.gz`);
+    // oxlint-disable-next-line no-await-in-loop -- the cut is replayed at once
     await cutTrace(first, records, out);
     // oxlint-disable-next-line no-await-in-loop -- each replay wants both cores
     const result = await verifyTrace({ file: out });
