@@ -77,7 +77,7 @@ test.each([
   {
     what: "is of a machine with too many CPUs",
     make: () => changed(16, 200),
-    says: 'record 0: field "y" (CPUs) is 200, not from 1 to 64',
+    says: 'record 0: field "y" (CPUs) is 200, not from 1 to 32',
   },
   {
     what: "names a CPU that it has not",

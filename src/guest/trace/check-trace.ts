@@ -10,7 +10,7 @@ const TABLE_BYTES = 4096;
 /** Most memory that a recorded machine may have: its frames must fit into one shared memory beside their shadows. */
 const RAM_BYTES_MAX = 2 ** 31;
 /** Most CPUs that a recorded machine may have: each becomes a thread. */
-const CPUS_MAX = 64;
+const CPUS_MAX = 32;
 /** Words by which anything wrong in the address of a RAM page shows. */
 const PAGE_MASK = TABLE_BYTES - 1;
 

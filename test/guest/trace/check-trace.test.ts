@@ -35,8 +35,8 @@ test.each([
     { ...START, x: 2n ** 40n },
     'record 0: field "x" (bytes of RAM) is 1099511627776; at most 2147483648 can be replayed',
   ],
-  [{ ...START, y: 0 }, 'record 0: field "y" (CPUs) is 0, not from 1 to 256'],
-  [{ ...START, y: 100_000 }, 'record 0: field "y" (CPUs) is 100000, not from 1 to 256'],
+  [{ ...START, y: 0 }, 'record 0: field "y" (CPUs) is 0, not from 1 to 32'],
+  [{ ...START, y: 100_000 }, 'record 0: field "y" (CPUs) is 100000, not from 1 to 32'],
   [{ ...START, cpu: 2 }, 'record 0: field "cpu" is 2, but the trace is of 2 CPUs'],
 ])("refuses a START that is wrong: case %#", (start, problem) => {
   expect(answer(recordBytes(start))).toBe(problem);
