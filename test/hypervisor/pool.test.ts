@@ -289,18 +289,18 @@ test.each(FORMATS)(
 
 test("an access that needs two faults ends though another tree holds all the pages", () => {
   const machine = new TestMachine({ levels: 3, vcpus: 2, switches: { prefetch: false, pinning: false } });
-  const [first, second] = [machine.cpuAt(0), machine.cpuAt(1)];
+  const [one, other] = [machine.cpuAt(0), machine.cpuAt(1)];
   machine.tables.map(ADDRESS, PAGE, USER_PAGE);
   machine.tables.map(ADDRESS + 0x1000n, PAGE + 1, USER_PAGE);
   for (const slot of [1n, 3n]) machine.tables.map((slot << 30n) + ADDRESS, PAGE, USER_PAGE);
   // The second vCPU keeps paging off, and fills the pool with the pieces of large pages.
-  first.boot();
+  one.boot();
   leave(machine, 3);
-  for (let region = 0n; machine.count("prealloc_2") === 0; region++) second.load(region << 22n);
+  for (let region = 0n; machine.count("prealloc_2") === 0; region++) other.load(region << 22n);
   for (let time = 0; time < 8; time++) {
-    first.write(ADDRESS + 0xffen, BigInt(time));
-    second.load(BigInt(time) << 22n);
+    one.write(ADDRESS + 0xffen, BigInt(time));
+    other.load(BigInt(time) << 22n);
   }
-  expect(first.read(ADDRESS + 0xffen)).toBe(7n);
+  expect(one.read(ADDRESS + 0xffen)).toBe(7n);
   expect(machine.finish()).toEqual([]);
 });
