@@ -7,11 +7,12 @@ import { BenchGuest } from "./guest.ts";
 /** Pages that each vCPU loads from, in turn: a quarter of its TLB. A power of two. */
 export const PAGES = 128;
 /** Loads of a vCPU in one round. */
-export const LOADS = 1 << 18;
+export const LOADS = 1 << 16;
 /** Cells by which the rounds are started and ended. */
 export const RoundCell = { round: 0, mask: 1, missing: 2, done: 3 } as const;
 
-const ROUNDS = 25;
+/** Many short rounds: some are undisturbed, whatever else the machine does. */
+const ROUNDS = 300;
 
 /** What the thread of a vCPU gets. */
 export interface VcpuTask {
