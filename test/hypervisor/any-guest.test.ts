@@ -11,7 +11,7 @@ import { SWITCH_SETS, runGuest } from "./random-guest.ts";
 import type { Plan, Step } from "./random-guest.ts";
 
 /** Long enough for a find, short enough for every run of the tests. */
-const MILLIS = 6000;
+const MILLIS = 4000;
 
 const steps = fc.array(
   fc.tuple(fc.nat(31), fc.nat(2), fc.nat(0xffff), fc.nat(0xffff), fc.nat(0xffff), fc.nat(0xffff)),

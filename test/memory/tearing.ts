@@ -24,6 +24,8 @@ function write({ handle, how }: Tearing): void {
       memory.compareExchangeEntry(ENTRY, low, memory.high, value, ~value);
     } else {
       memory.storeWord(ENTRY, value);
+      // Long enough that on a single core, too, others run meanwhile.
+      Atomics.wait(memory.view, STOP, 0, 1);
       memory.storeWord(ENTRY + 1, ~value);
     }
   }
