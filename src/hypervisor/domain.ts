@@ -7,10 +7,12 @@ import type { SharedMemory } from "../memory/shared-memory.ts";
 export class Domain {
   readonly #memory: SharedMemory;
   readonly #base: number;
+  readonly #dead: number;
 
   constructor(memory: SharedMemory, layout: Layout) {
     this.#memory = memory;
     this.#base = layout.regions.domain.offset;
+    this.#dead = this.#base + DomainCell.dead;
   }
 
   /** A cell that the paging lock guards. */
@@ -36,6 +38,7 @@ export class Domain {
     const cell = this.#base + DomainCell.crashed;
     if (this.#memory.compareExchangeWord(cell, CrashReason.none, reason) === CrashReason.none)
       this.#memory.storeWord(this.#base + DomainCell.crashFrame, frame);
+    this.#memory.storeWord(this.#dead, 1);
   }
 
   /** Whether the domain has crashed. */
@@ -45,12 +48,13 @@ export class Domain {
 
   /** Whether the domain has crashed or is being destroyed. */
   isDead(): boolean {
-    return this.isCrashed() || this.#memory.loadWord(this.#base + DomainCell.dying) !== 0;
+    return this.#memory.loadWord(this.#dead) !== 0;
   }
 
   /** From now on every exit of a vCPU ends it. */
   beginDestroy(): void {
     this.#memory.storeWord(this.#base + DomainCell.dying, 1);
+    this.#memory.storeWord(this.#dead, 1);
   }
 
   /** Why the domain crashed, in words; "" when it did not. */

@@ -20,7 +20,6 @@ const ANSWER_EMULATED = FaultAnswer.emulated;
 const ANSWER_INJECT = FaultAnswer.inject;
 const ANSWER_RETRY = FaultAnswer.retry;
 const OPERATION_COMPARE_EXCHANGE = Operation.compareExchange;
-const OPERATION_FETCH = Operation.fetch;
 const OPERATION_STORE = Operation.store;
 const STATUS_DONE = Status.done;
 const STATUS_GENERAL_PROTECTION = Status.generalProtection;
@@ -35,6 +34,8 @@ const USER = 4;
 const FETCH = 16;
 const DIRTY = 64;
 const IMPLICIT_SUPERVISOR = 1 << 18;
+/** What an operation needs of a translation, by `Operation`: rights, and D for a write. */
+const NEEDS = Int32Array.of(0, WRITE | DIRTY, WRITE | DIRTY, FETCH);
 /** Not a frame: the hypervisor has changed something, try again. Below it: -2 minus the `Status` of an ended operation. */
 const RETRY = -1;
 
@@ -93,33 +94,38 @@ export class MemoryAccess {
     return this.#vcpu.poll() ? this.#lookup(low, high) : -2 - STATUS_STOPPED;
   }
 
+  /** As `#translate` without the poll: from the TLB if its entry grants enough, else from the tables. */
   #lookup(low: number, high: number): number {
-    const fetch = this.#vcpu.operation === OPERATION_FETCH;
-    const write =
-      this.#vcpu.operation === OPERATION_STORE || this.#vcpu.operation === OPERATION_COMPARE_EXCHANGE;
-    const need = (this.#vcpu.accessBits & USER) | (write ? WRITE | DIRTY : 0) | (fetch ? FETCH : 0);
-    const forbid = fetch ? this.#vcpu.forbidFetch : this.#vcpu.forbidData;
-    const entry = this.#vcpu.tlb.find(low, high);
-    if (entry >= 0) {
-      const flags = this.#vcpu.tlb.flags(entry);
-      if ((flags & (need | forbid)) === need) {
-        this.#vcpu.counters.add(TLB_HITS);
-        return this.#vcpu.tlb.frame(entry);
-      }
-      const denied = (need & ~flags & ~DIRTY) !== 0 || (forbid & flags) !== 0;
-      if (denied) {
-        this.#vcpu.counters.add(TLB_DENIALS);
-        return this.#fault(low, high, (need & (WRITE | USER | FETCH)) | PRESENT);
-      }
-    }
+    const vcpu = this.#vcpu;
+    const { tlb } = vcpu;
+    const need = (vcpu.accessBits & USER) | (NEEDS[vcpu.operation] ?? 0);
+    const forbid = (need & FETCH) === 0 ? vcpu.forbidData : vcpu.forbidFetch;
+    const entry = tlb.find(low, high);
+    if (entry < 0) return this.#walkTables(low, high, need);
+    const flags = tlb.flags(entry);
+    if ((flags & (need | forbid)) !== need) return this.#renew(low, high, need, forbid, flags);
+    vcpu.counters.add(TLB_HITS);
+    return tlb.frame(entry);
+  }
+
+  /** The TLB's entry grants too little: a right, or only D, which a walk can set. Either way it goes. */
+  #renew(low: number, high: number, need: number, forbid: number, flags: number): number {
+    const { tlb, counters } = this.#vcpu;
+    tlb.drop(low, high);
+    const denied = (need & ~flags & ~DIRTY) !== 0 || (forbid & flags) !== 0;
+    if (!denied) return this.#walkTables(low, high, need);
+    counters.add(TLB_DENIALS);
+    return this.#fault(low, high, (need & (WRITE | USER | FETCH)) | PRESENT);
+  }
+
+  #walkTables(low: number, high: number, need: number): number {
     const access = (need & (WRITE | USER | FETCH)) | (this.#vcpu.accessBits & IMPLICIT_SUPERVISOR);
     if (this.#walk.translate(low, high, access)) return this.#walk.frame;
     return this.#fault(low, high, this.#walk.errorCode);
   }
 
-  /** Exits with a page fault, after dropping the page's TLB entry as #PF does (SDM vol. 3, 4.10.4.1). */
+  /** Exits with a page fault. The TLB has no entry for the page, as after any #PF (SDM vol. 3, 4.10.4.1). */
   #fault(low: number, high: number, errorCode: number): number {
-    this.#vcpu.tlb.drop(low, high);
     if (errorCode < 0) return -2 - STATUS_GENERAL_PROTECTION;
     this.#vcpu.faultLow = low;
     this.#vcpu.faultHigh = high;
@@ -137,7 +143,7 @@ export class MemoryAccess {
       case ANSWER_INJECT:
         this.#vcpu.counters.add(INJECTED);
         // The emulator may have refused another page of the access than the one that brought it here.
-        this.#vcpu.tlb.drop(this.#vcpu.faultLow, this.#vcpu.faultHigh);
+        if (this.#vcpu.faultLow !== low) this.#vcpu.tlb.drop(this.#vcpu.faultLow, this.#vcpu.faultHigh);
         this.#vcpu.setRegister(CELL_CR2_LOW, this.#vcpu.faultLow);
         this.#vcpu.setRegister(CELL_CR2_HIGH, this.#vcpu.faultHigh);
         return -2 - STATUS_PAGE_FAULT;
@@ -147,26 +153,21 @@ export class MemoryAccess {
   }
 
   #perform(address: number): void {
-    const physical = this.#vcpu.physical;
-    switch (this.#vcpu.operation) {
-      case OPERATION_STORE:
-        physical.write(address, this.#vcpu.size, this.#vcpu.valueLow, this.#vcpu.valueHigh);
-        return;
-      case OPERATION_COMPARE_EXCHANGE:
-        this.#vcpu.exchanged = physical.exchange(
-          address,
-          this.#vcpu.size,
-          this.#vcpu.expectedLow,
-          this.#vcpu.expectedHigh,
-          this.#vcpu.valueLow,
-          this.#vcpu.valueHigh,
-        );
-        break;
-      default:
-        physical.read(address, this.#vcpu.size);
+    const vcpu = this.#vcpu;
+    const { physical, operation, size } = vcpu;
+    if (operation === OPERATION_STORE) {
+      physical.write(address, size, vcpu.valueLow, vcpu.valueHigh);
+      return;
     }
-    this.#vcpu.resultLow = physical.low;
-    this.#vcpu.resultHigh = physical.high;
+    if (operation === OPERATION_COMPARE_EXCHANGE) this.#exchange(address, size);
+    else physical.read(address, size);
+    vcpu.resultLow = physical.low;
+    vcpu.resultHigh = physical.high;
+  }
+
+  #exchange(address: number, size: number): void {
+    const { physical, expectedLow, expectedHigh, valueLow, valueHigh } = this.#vcpu;
+    this.#vcpu.exchanged = physical.exchange(address, size, expectedLow, expectedHigh, valueLow, valueHigh);
   }
 
   #performBytes(first: number, split: number, second: number): void {

@@ -17,14 +17,13 @@ export class PhysicalAccess {
 
   /** Reads `size` bytes. */
   read(address: number, size: number): void {
-    this.high = 0;
-    if ((address & (size - 1)) !== 0) this.readBytes(address, size, address + size, 0);
-    else if (size === 8) {
+    if (size === 4 && (address & 3) === 0) {
+      this.low = this.#memory.loadWord(address >>> 2);
+      this.high = 0;
+    } else if (size === 8 && (address & 7) === 0) {
       this.low = this.#memory.loadEntry(address >>> 2);
       this.high = this.#memory.high;
-    } else if (size === 4) this.low = this.#memory.loadWord(address >>> 2);
-    else if (size === 2) this.low = this.#memory.loadHalf(address);
-    else this.low = this.#memory.loadByte(address);
+    } else this.#readSmall(address, size);
   }
 
   /** Writes `size` bytes. */
@@ -66,6 +65,14 @@ export class PhysicalAccess {
     }
     this.low = this.#memory.compareExchangeByte(address, expectedLow, low);
     return this.low === (expectedLow & 0xff);
+  }
+
+  /** Reads less than a word, or what is not aligned. */
+  #readSmall(address: number, size: number): void {
+    this.high = 0;
+    if (size === 1) this.low = this.#memory.loadByte(address);
+    else if (size === 2 && (address & 1) === 0) this.low = this.#memory.loadHalf(address);
+    else this.readBytes(address, size, address + size, 0);
   }
 
   /** Reads bytes from `first`, and from `second` on once `split` is reached: an access that crosses pages. */

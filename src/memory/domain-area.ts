@@ -13,6 +13,8 @@ export const DomainCell = {
   tlbClock: 2,
   /** Atomic: frame on whose account the domain crashed, for the message. */
   crashFrame: 3,
+  /** Atomic: 1 once the domain has crashed or its teardown has begun: every exit asks, and one load answers. */
+  dead: 4,
   /** First page of the shadow pool's free list. */
   poolHead: 8,
   poolTail: 9,

@@ -4,6 +4,7 @@ import { Ajv2020 } from "ajv/dist/2020.js";
 import { describe, expect, it, test } from "vitest";
 import { proveRound } from "../../bench/benchmark.ts";
 import { FIGURES } from "../../bench/figures.ts";
+import { duration } from "../../bench/two-vcpus.ts";
 import { Counter } from "../../src/memory/counters.ts";
 
 const SCHEMA: unknown = JSON.parse(
@@ -29,6 +30,12 @@ test("a benchmark that takes another path than it says is found out", () => {
   const wrong = proveRound(benchmark);
   expect(wrong.some((line) => line.includes("shadow_walks"))).toBe(true);
   expect(benchmark.hosted.vcpu.counters.value(Counter.shadow_walks)).toBeGreaterThan(0);
+});
+
+test("two vCPUs that run one after the other are not taken for twice the work", () => {
+  const alone = duration(Float64Array.of(0, 10));
+  expect((2 * alone) / duration(Float64Array.of(0, 10, 10, 20))).toBe(1);
+  expect((2 * alone) / duration(Float64Array.of(0, 10, 0, 10))).toBe(2);
 });
 
 test("the schema takes a result with and without a target, and nothing else", () => {

@@ -63,11 +63,20 @@ function play({ handle, player, rounds, by, limitMillis }: PingPong): Played {
       waiter.waitWhile(theirs, seen);
       memory.andWord(me + VcpuCell.doorbell, ~Doorbell.flush);
     }
+    // Only a sleeper can be forgotten, and whoever is served while it spins never sleeps. After the last turn nobody waits.
+    if (by === "silently" && (player === 0 || round < rounds)) letSleep(memory, mine);
     memory.storeWord(mine, round);
     if (by === "wake") wake(memory, mine);
     else if (by === "ring") ring(memory, other, Doorbell.flush);
   }
   return { lost, sleeps };
+}
+
+/** Gives whoever will wait on the cell the time to fall asleep on it. */
+function letSleep(memory: SharedMemory, cell: number): void {
+  while (memory.loadWord(cell + 1) === 0) Atomics.pause();
+  const moment = Int32Array.of(0);
+  for (let spin = 0; spin < 100_000; spin++) Atomics.add(moment, 0, 1);
 }
 
 if (parentPort !== null) parentPort.postMessage(play(workerData as PingPong));
