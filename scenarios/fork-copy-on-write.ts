@@ -1,5 +1,5 @@
 import { KERNEL_SPACE, Kernel, PAGE_SLOTS, PERSONALITIES, SLOT_STRIDE, defineScenario, hex } from "umbra";
-import type { Cpu, KernelImage } from "umbra";
+import type { Cpu } from "umbra";
 
 const PAGE = 4096;
 const DATA = 0x0840_0000;
@@ -38,7 +38,7 @@ export default defineScenario({
 
   programs: [
     function scheduler(cpu, { kernel: image }, { pages }) {
-      const run = new ProcessRun(cpu, image, pages);
+      const run = new ProcessRun(cpu, Kernel.start(cpu, image), pages, QUEUE + image.spacesMax);
       run.kernel.meet();
       while (cpu.running()) {
         if (!run.resume() && !run.spawn()) continue;
@@ -63,11 +63,11 @@ class ProcessRun {
   #process = 0;
   #sequence = 0;
 
-  constructor(cpu: Cpu, image: KernelImage, pages: number) {
-    this.kernel = Kernel.start(cpu, image);
+  constructor(cpu: Cpu, kernel: Kernel, pages: number, expected: number) {
+    this.kernel = kernel;
     this.#cpu = cpu;
     this.#pages = pages;
-    this.#expected = QUEUE + image.spacesMax;
+    this.#expected = expected;
   }
 
   /** Takes the process that has waited longest from the run queue. */

@@ -70,7 +70,7 @@ export const pageCountsAreExact: Invariant = {
       const frame = mfn(number);
       if (view.frames.use(frame) !== FrameUse.guest) continue;
       const isAllocated = view.machine.p2m.frameOf(view.frames.back(frame)) === frame;
-      const isIdentity = view.machine.domain.get(DomainCell.unpagedTable) === number;
+      const isIdentity = view.machine.domain.read(DomainCell.unpagedTable) === number;
       const due = (counts[number] ?? 0) + (isAllocated || isIdentity ? 1 : 0);
       if (view.frames.count(frame) !== due)
         yield `page ${hex(number)} has ${String(view.frames.count(frame))} references, ${String(due)} are found`;
@@ -132,13 +132,13 @@ export const pinnedListIsExact: Invariant = {
         .map(({ head }) => Number(head)),
     );
     let previous = 0;
-    let at = view.machine.domain.get(DomainCell.pinnedHead);
+    let at = view.machine.domain.read(DomainCell.pinnedHead);
     for (let length = 0; at !== 0 && length <= view.frames.frames; length++) {
       if (!pinned.delete(at)) yield `the pinned list holds ${hex(at)}, which is not pinned or is in it twice`;
-      if (view.frames.previous(mfn(at)) !== previous)
+      if (view.frames.previousFrame(mfn(at)) !== previous)
         yield `the pinned list is not linked back at ${hex(at)}`;
       previous = at;
-      at = view.frames.next(mfn(at));
+      at = view.frames.nextFrame(mfn(at));
     }
     for (const head of pinned) yield `shadow ${hex(head)} is pinned but not in the list`;
   },
@@ -152,16 +152,16 @@ export const poolIsComplete: Invariant = {
   *violations(view) {
     const { domain } = view.machine;
     const free = new Set<number>();
-    let at = domain.get(DomainCell.poolHead);
+    let at = domain.read(DomainCell.poolHead);
     while (at !== 0 && !free.has(at)) {
       free.add(at);
       if (view.frames.use(mfn(at)) !== FrameUse.pool || view.frames.type(mfn(at)) !== 0)
         yield `page ${hex(at)} on the pool's free list is in use`;
-      at = view.frames.next(mfn(at));
+      at = view.frames.nextFrame(mfn(at));
     }
     if (at !== 0) yield `page ${hex(at)} is on the pool's free list twice`;
-    if (free.size !== domain.get(DomainCell.poolFree))
-      yield `the pool's free list has ${String(free.size)} pages, its count says ${String(domain.get(DomainCell.poolFree))}`;
+    if (free.size !== domain.read(DomainCell.poolFree))
+      yield `the pool's free list has ${String(free.size)} pages, its count says ${String(domain.read(DomainCell.poolFree))}`;
     yield* poolTotal(view, free);
   },
 };
@@ -174,14 +174,14 @@ export const heapIsComplete: Invariant = {
   *violations(view) {
     const { domain } = view.machine;
     const free = new Set<number>();
-    let at = domain.get(DomainCell.heapHead);
+    let at = domain.read(DomainCell.heapHead);
     while (at !== 0 && !free.has(at)) {
       free.add(at);
       if (view.frames.use(mfn(at)) !== FrameUse.heap) yield `frame ${hex(at)} on the free list is in use`;
-      at = view.frames.next(mfn(at));
+      at = view.frames.nextFrame(mfn(at));
     }
     if (at !== 0) yield `frame ${hex(at)} is on the free list twice`;
-    const count = domain.get(DomainCell.heapFree);
+    const count = domain.read(DomainCell.heapFree);
     if (free.size !== count)
       yield `the free list has ${String(free.size)} frames, its count says ${String(count)}`;
     for (let number = 1; number < view.frames.frames; number++)
@@ -199,6 +199,6 @@ function* poolTotal(view: MachineView, free: ReadonlySet<number>): Iterable<stri
     if (view.frames.type(frame) === 0 && !free.has(number))
       yield `page ${hex(number)} is free but not on the list`;
   }
-  const total = view.machine.domain.get(DomainCell.poolTotal);
+  const total = view.machine.domain.read(DomainCell.poolTotal);
   if (pages !== total) yield `the pool has ${String(pages)} pages, its count says ${String(total)}`;
 }

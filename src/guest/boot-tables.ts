@@ -17,26 +17,32 @@ export interface EntryRights {
 /** Rights of the tables above a leaf: everything, so that the leaf alone decides. */
 const TABLE_FLAGS = EntryFlag.present | EntryFlag.writable | EntryFlag.user | EntryFlag.accessed;
 
-/** Builds tables of one format. Frames for them come from `takePage`. */
+/** Where frames for tables come from. */
+export interface PageSource {
+  /** A page that nobody uses; its frame. */
+  page(): number;
+}
+
+/** Builds tables of one format. Frames for them come from a source of pages. */
 export class BootTables {
   readonly format: PagingFormat;
   readonly #ram: GuestRam;
-  readonly #takePage: () => number;
+  readonly #source: PageSource;
 
-  constructor(ram: GuestRam, format: GuestFormat, takePage: () => number) {
+  constructor(ram: GuestRam, format: GuestFormat, source: PageSource) {
     this.format = pagingFormat(format);
     this.#ram = ram;
-    this.#takePage = takePage;
+    this.#source = source;
   }
 
   /** A new, empty root; its physical address. A PAE root has a page of its own here. */
   newRoot(): number {
-    return this.#takePage() * PAGE_BYTES;
+    return this.#source.page() * PAGE_BYTES;
   }
 
   /** A new, empty table below the root; its frame. */
   newTable(): number {
-    return this.#takePage();
+    return this.#source.page();
   }
 
   /** Maps a 4 KiB page, with the tables on the way. */

@@ -66,7 +66,7 @@ export function buildKernel(loader: Loader, wish: KernelWish): KernelImage {
   else half.mapData(dataEnd);
   half.linkWindows();
   if (map.linearMap !== 0) half.linkSelf();
-  const { rootEntries, level2Entries } = half.entries();
+  const { rootEntries, level2Entries } = half.bootEntries();
   return {
     format,
     personality,
@@ -159,7 +159,7 @@ class KernelHalf {
   }
 
   /** What new address spaces copy. The self map is not among it: each has its own. */
-  entries(): Pick<KernelImage, "rootEntries" | "level2Entries"> {
+  bootEntries(): Pick<KernelImage, "rootEntries" | "level2Entries"> {
     const { format } = this.#tables;
     const { linearMap } = this.#map;
     const isLinearPae = format.name === "pae" && linearMap !== 0;

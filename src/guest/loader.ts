@@ -55,7 +55,13 @@ export class Loader {
 
   /** A list of pages for each vCPU: what programs without a kernel live on. */
   pools(pagesEach: number): readonly (readonly number[])[] {
-    return Array.from({ length: this.vcpus }, () => Array.from({ length: pagesEach }, () => this.page()));
+    const pools: number[][] = [];
+    for (let vcpu = 0; vcpu < this.vcpus; vcpu++) {
+      const pool: number[] = [];
+      for (let count = 0; count < pagesEach; count++) pool.push(this.page());
+      pools.push(pool);
+    }
+    return pools;
   }
 
   /** A frame that is no memory: a device answers there. */
@@ -65,7 +71,7 @@ export class Loader {
 
   /** A builder of pagetables, of the guest's format or another. */
   tables(format: GuestFormat = this.format): BootTables {
-    return new BootTables(this.ram, format, () => this.page());
+    return new BootTables(this.ram, format, this);
   }
 
   /** Puts a kernel into memory. Once. */

@@ -49,7 +49,7 @@ export class DomainControl {
     const { p2m, heap, frames, memory } = this.#shadow;
     this.#p2mLock.acquire(LockSite.p2m_write);
     let added = false;
-    if (this.#shadow.domain.get(DomainCell.tornDown) !== 0) {
+    if (this.#shadow.domain.read(DomainCell.tornDown) !== 0) {
       this.#p2mLock.release();
       return false;
     }
@@ -135,13 +135,13 @@ export class DomainControl {
     }
     this.#p2mLock.acquire(LockSite.domain_teardown);
     lock.acquire(LockSite.domain_teardown);
-    if (domain.get(DomainCell.tornDown) === 0) {
-      domain.set(DomainCell.tornDown, 1);
+    if (domain.read(DomainCell.tornDown) === 0) {
+      domain.write(DomainCell.tornDown, 1);
       this.#dropVcpuState();
       this.#shadow.unshadow.blowTables();
       this.#emptyPool(leaks);
       this.#freeGuestMemory(leaks);
-      const free = this.#shadow.heap.freeFrames;
+      const free = this.#shadow.heap.freeFrames();
       const all = layout.sizes.frames - 1;
       if (free !== all) leaks.push(`${String(all - free)} machine frames are not free after the teardown`);
     }
@@ -158,7 +158,7 @@ export class DomainControl {
       for (let slot = 0; slot < 4; slot++) {
         const root = memory.loadGuarded(area + VcpuCell.roots + slot);
         memory.storeGuarded(area + VcpuCell.roots + slot, 0);
-        if (root !== 0) references.put(mfn(root), 0);
+        if (root !== 0) references.putShadow(mfn(root), 0);
       }
       const table = memory.loadWord(area + VcpuCell.guestTable);
       memory.storeWord(area + VcpuCell.guestTable, 0);
@@ -179,10 +179,10 @@ export class DomainControl {
           `${String(frames.count(page))} references (backpointer 0x${frames.back(page).toString(16)})`,
       );
     }
-    const total = domain.get(DomainCell.poolTotal);
-    const free = domain.get(DomainCell.poolFree);
+    const total = domain.read(DomainCell.poolTotal);
+    const free = domain.read(DomainCell.poolFree);
     if (total !== free) leaks.push(`the pool has ${String(total)} pages but ${String(free)} are free`);
-    while (domain.get(DomainCell.poolFree) > 0) pool.giveBackOne();
+    while (domain.read(DomainCell.poolFree) > 0) pool.giveBackOne();
   }
 
   #freeGuestMemory(leaks: string[]): void {
@@ -194,9 +194,9 @@ export class DomainControl {
       p2m.writeEntry(gfn, NO_MFN);
       pages.putReference(frame);
     }
-    const identity = mfn(domain.get(DomainCell.unpagedTable));
+    const identity = mfn(domain.read(DomainCell.unpagedTable));
     this.#checkPage(identity, "the identity table", leaks);
-    domain.set(DomainCell.unpagedTable, 0);
+    domain.write(DomainCell.unpagedTable, 0);
     pages.putReference(identity);
   }
 

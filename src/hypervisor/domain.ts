@@ -16,18 +16,18 @@ export class Domain {
   }
 
   /** A cell that the paging lock guards. */
-  get(offset: number): number {
+  read(offset: number): number {
     return this.#memory.loadGuarded(this.#base + offset);
   }
 
   /** Sets a cell that the paging lock guards. */
-  set(offset: number, value: number): void {
+  write(offset: number, value: number): void {
     this.#memory.storeGuarded(this.#base + offset, value);
   }
 
   /** Adds to a cell that the paging lock guards. */
-  add(offset: number, delta: number): void {
-    this.set(offset, this.get(offset) + delta);
+  increase(offset: number, delta: number): void {
+    this.write(offset, this.read(offset) + delta);
   }
 
   /**

@@ -37,11 +37,11 @@ export class Heap {
     this.#lock.acquire(LockSite.heap_alloc);
     const head = this.#head();
     if (head !== 0) {
-      const next = this.#frames.next(head);
-      this.#domain.set(DomainCell.heapHead, next);
-      if (next === 0) this.#domain.set(DomainCell.heapTail, 0);
-      this.#domain.add(DomainCell.heapFree, -1);
-      this.#frames.setNext(head, 0);
+      const next = this.#frames.nextFrame(head);
+      this.#domain.write(DomainCell.heapHead, next);
+      if (next === 0) this.#domain.write(DomainCell.heapTail, 0);
+      this.#domain.increase(DomainCell.heapFree, -1);
+      this.#frames.setNextFrame(head, 0);
       this.#frames.setUse(head, use);
     }
     this.#lock.release();
@@ -60,29 +60,29 @@ export class Heap {
   }
 
   /** Frames that are free now. */
-  get freeFrames(): number {
-    return this.#domain.get(DomainCell.heapFree);
+  freeFrames(): number {
+    return this.#domain.read(DomainCell.heapFree);
   }
 
   #head(): Mfn {
-    return mfn(this.#domain.get(DomainCell.heapHead));
+    return mfn(this.#domain.read(DomainCell.heapHead));
   }
 
   #append(frame: Mfn): void {
     const domain = this.#domain;
-    const tail = domain.get(DomainCell.heapTail);
+    const tail = domain.read(DomainCell.heapTail);
     if (tail === 0) {
-      domain.set(DomainCell.heapHead, frame);
-      domain.set(DomainCell.heapTail, frame);
-      this.#frames.setNext(frame, 0);
+      domain.write(DomainCell.heapHead, frame);
+      domain.write(DomainCell.heapTail, frame);
+      this.#frames.setNextFrame(frame, 0);
     } else if (this.#reuseLast) {
-      this.#frames.setNext(frame, this.#head());
-      domain.set(DomainCell.heapHead, frame);
+      this.#frames.setNextFrame(frame, this.#head());
+      domain.write(DomainCell.heapHead, frame);
     } else {
-      this.#frames.setNext(mfn(tail), frame);
-      this.#frames.setNext(frame, 0);
-      domain.set(DomainCell.heapTail, frame);
+      this.#frames.setNextFrame(mfn(tail), frame);
+      this.#frames.setNextFrame(frame, 0);
+      domain.write(DomainCell.heapTail, frame);
     }
-    domain.add(DomainCell.heapFree, 1);
+    domain.increase(DomainCell.heapFree, 1);
   }
 }

@@ -10,13 +10,14 @@ import { layOut } from "../memory/layout.ts";
 import type { Layout } from "../memory/layout.ts";
 import { SharedMemory } from "../memory/shared-memory.ts";
 import type { SharedMemoryHandle } from "../memory/shared-memory.ts";
-import { NO_MFN, PAGE_BYTES, PAGE_WORDS, mfn, vcpuId } from "../memory/units.ts";
+import { PAGE_WORDS, mfn, vcpuId } from "../memory/units.ts";
 import type { VcpuId } from "../memory/units.ts";
 import { VcpuCell } from "../memory/vcpu-area.ts";
 import { Vcpu } from "../machine/vcpu.ts";
 import { Device } from "./device.ts";
 import { Domain } from "./domain.ts";
 import { DomainControl } from "./domain-control.ts";
+import { GuestMemory } from "./guest-memory.ts";
 import { Heap } from "./heap.ts";
 import type { MachineConfig } from "./machine-config.ts";
 import { P2m } from "./p2m.ts";
@@ -39,16 +40,6 @@ export interface HostedVcpu {
   readonly held: HeldLocks;
   /** The mode's own parts, for checks and for variants of single parts. */
   readonly shadow: Shadow;
-}
-
-/** Guest memory by guest physical address, before any vCPU runs. Throws RangeError where there is none. */
-export interface GuestMemoryView {
-  /** Pages of guest memory. */
-  readonly pages: number;
-  /** The word at an address, a multiple of 4. */
-  readWord(address: number): number;
-  /** Writes the word at an address, a multiple of 4. */
-  writeWord(address: number, value: number): void;
 }
 
 /** CR0 after INIT: caches off, 387 present, no protection (SDM vol. 3, 10.1.1). */
@@ -104,21 +95,8 @@ export class Machine {
   }
 
   /** Guest memory as the boot loader sees it. */
-  guestRam(): GuestMemoryView {
-    const { memory, p2m, config } = this;
-    const cellOf = (address: number): number => {
-      const frame = p2m.frameOf(Math.floor(address / PAGE_BYTES));
-      if (frame === NO_MFN)
-        throw new RangeError(`guest physical address 0x${address.toString(16)} is no memory`);
-      return (frame << 10) | ((address % PAGE_BYTES) >>> 2);
-    };
-    return {
-      pages: config.ramPages,
-      readWord: (address) => memory.loadWord(cellOf(address)),
-      writeWord: (address, value) => {
-        memory.storeWord(cellOf(address), value);
-      },
-    };
+  guestRam(): GuestMemory {
+    return new GuestMemory(this.memory, this.p2m, this.config.ramPages);
   }
 
   /** A vCPU, created by the thread that runs it. It is as after reset, on the identity table, and not started. */
@@ -158,12 +136,12 @@ export class Machine {
     for (let index = 0, at = step % count; index < count; index++, at = (at + step) % count) {
       const frame = mfn(at + 1);
       frames.setUse(frame, FrameUse.heap);
-      if (previous === 0) domain.set(DomainCell.heapHead, frame);
-      else frames.setNext(mfn(previous), frame);
+      if (previous === 0) domain.write(DomainCell.heapHead, frame);
+      else frames.setNextFrame(mfn(previous), frame);
       previous = frame;
     }
-    domain.set(DomainCell.heapTail, previous);
-    domain.set(DomainCell.heapFree, count);
+    domain.write(DomainCell.heapTail, previous);
+    domain.write(DomainCell.heapFree, count);
   }
 
   #build(clock: Clock): void {
@@ -181,9 +159,9 @@ export class Machine {
     frames.setPageType(identity, PageType.identityPagetable);
     for (let index = 0; index < PAGE_WORDS; index++)
       memory.storeWord((identity << 10) | index, (index << 22) | IDENTITY_FLAGS);
-    domain.set(DomainCell.unpagedTable, identity);
+    domain.write(DomainCell.unpagedTable, identity);
     const { switches } = config;
-    domain.set(DomainCell.linuxL3Toplevel, switches.pinning && switches["linux-l3-toplevel"] ? 1 : 0);
+    domain.write(DomainCell.linuxL3Toplevel, switches.pinning && switches["linux-l3-toplevel"] ? 1 : 0);
     paging.setAllocation(config.poolPages);
   }
 }

@@ -133,18 +133,18 @@ export class FrameTable {
   }
 
   /** Next frame of a free list or of the pinned list. 0 ends a list. */
-  next(frame: Mfn): Mfn {
+  nextFrame(frame: Mfn): Mfn {
     return mfn(this.#memory.loadGuarded(this.#next + frame));
   }
-  setNext(frame: Mfn, value: number): void {
+  setNextFrame(frame: Mfn, value: number): void {
     this.#memory.storeGuarded(this.#next + frame, value);
   }
 
   /** Previous shadow of the pinned list, 0 at its head. */
-  previous(frame: Mfn): Mfn {
+  previousFrame(frame: Mfn): Mfn {
     return mfn(this.#memory.loadGuarded(this.#previous + frame));
   }
-  setPrevious(frame: Mfn, value: number): void {
+  setPreviousFrame(frame: Mfn, value: number): void {
     this.#memory.storeGuarded(this.#previous + frame, value);
   }
 

@@ -57,7 +57,7 @@ test("of each invariant a few findings are kept, and all of them are nobody's in
 test("a TLB counts only while its vCPU is parked and what it holds is in force", () => {
   const machine = richMachine(4);
   const { vcpu } = machine.cpu;
-  vcpu.tlb.insert(0x7000_0000, 0, mfn(machine.shadow.domain.get(DomainCell.heapHead)), 0);
+  vcpu.tlb.insert(0x7000_0000, 0, mfn(machine.shadow.domain.read(DomainCell.heapHead)), 0);
   expect(auditMachine(machine.machine)).toEqual([]);
   expect(machine.audit().length).toBe(1);
   vcpu.mailbox.setState(VcpuState.parked);

@@ -91,8 +91,8 @@ function cut(machine: TestMachine, list: "pool" | "heap", count: number): void {
   const { domain, frames } = machine.shadow;
   const [head, free] =
     list === "pool" ? [DomainCell.poolHead, DomainCell.poolFree] : [DomainCell.heapHead, DomainCell.heapFree];
-  domain.set(head, frames.next(mfn(domain.get(head))));
-  domain.add(free, count);
+  domain.write(head, frames.nextFrame(mfn(domain.read(head))));
+  domain.increase(free, count);
 }
 
 /** The faults, by the name of the invariant. */
@@ -111,7 +111,7 @@ export const PLANTS: Readonly<Record<string, readonly Plant[]>> = {
     {
       what: "a translation that outlived its page",
       plant: (machine) => {
-        const frame = mfn(machine.shadow.domain.get(DomainCell.heapHead));
+        const frame = mfn(machine.shadow.domain.read(DomainCell.heapHead));
         machine.cpu.vcpu.tlb.insert(0x7000_0000, 0, frame, TlbFlag.user);
       },
       says: /^vCPU 0 maps frame 0x[0-9a-f]+, which is not guest memory, at page 0x70000$/,
@@ -131,7 +131,7 @@ export const PLANTS: Readonly<Record<string, readonly Plant[]>> = {
     {
       what: "a cache that points to a free page whose flush is over",
       plant: (machine) => {
-        const page = mfn(machine.shadow.domain.get(DomainCell.poolHead));
+        const page = mfn(machine.shadow.domain.read(DomainCell.poolHead));
         machine.cpu.vcpu.structureCache.insert(0x7000_0000, 0, page, 2);
       },
       says: /^vCPU 0 has cached leaf table 0x[0-9a-f]+, which is free, and nobody will flush it$/,
@@ -295,7 +295,7 @@ export const PLANTS: Readonly<Record<string, readonly Plant[]>> = {
     {
       what: "a reference that was leaked",
       plant: (machine) => {
-        machine.shadow.references.get(machine.cpu.root(), 0);
+        machine.shadow.references.getShadow(machine.cpu.root(), 0);
       },
       says: /^l4_64 shadow 0x[0-9a-f]+ has 3 references, 2 are found$/,
     },
@@ -376,8 +376,8 @@ export const PLANTS: Readonly<Record<string, readonly Plant[]>> = {
     {
       what: "a list that is not linked back",
       plant: ({ shadow }) => {
-        const second = shadow.frames.next(mfn(shadow.domain.get(DomainCell.pinnedHead)));
-        shadow.frames.setPrevious(second, 0);
+        const second = shadow.frames.nextFrame(mfn(shadow.domain.read(DomainCell.pinnedHead)));
+        shadow.frames.setPreviousFrame(second, 0);
       },
       says: /^the pinned list is not linked back at 0x[0-9a-f]+$/,
     },
@@ -394,7 +394,7 @@ export const PLANTS: Readonly<Record<string, readonly Plant[]>> = {
     {
       what: "a shadow in the list that is not pinned",
       plant: ({ shadow }) => {
-        const head = mfn(shadow.domain.get(DomainCell.pinnedHead));
+        const head = mfn(shadow.domain.read(DomainCell.pinnedHead));
         shadow.frames.setState(head, 2);
         shadow.frames.setCount(head, shadow.frames.count(head) - 1);
       },
@@ -409,26 +409,26 @@ export const PLANTS: Readonly<Record<string, readonly Plant[]>> = {
     },
     {
       what: "a free list that is longer than it says",
-      plant: ({ shadow }) => shadow.domain.add(DomainCell.poolFree, -1),
+      plant: ({ shadow }) => shadow.domain.increase(DomainCell.poolFree, -1),
       says: /^the pool's free list has \d+ pages, its count says \d+$/,
     },
     {
       what: "a page in use on the free list",
       plant: ({ shadow }) =>
-        shadow.frames.setType(mfn(shadow.domain.get(DomainCell.poolHead)), ShadowType.p2m_table),
+        shadow.frames.setType(mfn(shadow.domain.read(DomainCell.poolHead)), ShadowType.p2m_table),
       says: /^page 0x[0-9a-f]+ on the pool's free list is in use$/,
     },
     {
       what: "a page on the free list twice",
       plant: ({ shadow }) => {
-        const head = mfn(shadow.domain.get(DomainCell.poolHead));
-        shadow.frames.setNext(mfn(shadow.domain.get(DomainCell.poolTail)), head);
+        const head = mfn(shadow.domain.read(DomainCell.poolHead));
+        shadow.frames.setNextFrame(mfn(shadow.domain.read(DomainCell.poolTail)), head);
       },
       says: /^page 0x[0-9a-f]+ is on the pool's free list twice$/,
     },
     {
       what: "a total that is wrong",
-      plant: ({ shadow }) => shadow.domain.add(DomainCell.poolTotal, 1),
+      plant: ({ shadow }) => shadow.domain.increase(DomainCell.poolTotal, 1),
       says: /^the pool has \d+ pages, its count says \d+$/,
     },
   ],
@@ -440,14 +440,14 @@ export const PLANTS: Readonly<Record<string, readonly Plant[]>> = {
     },
     {
       what: "a free list that is longer than it says",
-      plant: ({ shadow }) => shadow.domain.add(DomainCell.heapFree, -1),
+      plant: ({ shadow }) => shadow.domain.increase(DomainCell.heapFree, -1),
       says: /^the free list has \d+ frames, its count says \d+$/,
     },
     {
       what: "a frame on the free list twice",
       plant: ({ shadow }) => {
-        const head = mfn(shadow.domain.get(DomainCell.heapHead));
-        shadow.frames.setNext(mfn(shadow.domain.get(DomainCell.heapTail)), head);
+        const head = mfn(shadow.domain.read(DomainCell.heapHead));
+        shadow.frames.setNextFrame(mfn(shadow.domain.read(DomainCell.heapTail)), head);
       },
       says: /^frame 0x[0-9a-f]+ is on the free list twice$/,
     },

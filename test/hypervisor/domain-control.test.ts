@@ -107,7 +107,7 @@ describe.each(FORMATS)("with %i levels", (levels) => {
     const machine = withPage(levels);
     for (const { vcpu } of machine.cpus) vcpu.stop();
     expect(machine.toolstack.teardown()).toEqual([]);
-    expect(machine.shadow.heap.freeFrames).toBe(machine.machine.layout.sizes.frames - 1);
+    expect(machine.shadow.heap.freeFrames()).toBe(machine.machine.layout.sizes.frames - 1);
   });
 
   test("a domain that crashed leaves nothing either", () => {
@@ -159,7 +159,7 @@ describe("after teardown", () => {
     toolstack.removePage(PAGE);
     toolstack.deviceWrite(PAGE * 4096, 1);
     toolstack.setAllocation(500);
-    expect([shadow.heap.freeFrames, toolstack.allocation()]).toEqual([all, 0]);
+    expect([shadow.heap.freeFrames(), toolstack.allocation()]).toEqual([all, 0]);
     expect(toolstack.findings).toEqual([]);
   });
 
@@ -188,7 +188,7 @@ describe("teardown says so when there is left", () => {
     {
       what: "a reference to a shadow",
       leak: (machine: TestMachine): void => {
-        machine.shadow.references.get(machine.cpu.root(), 0);
+        machine.shadow.references.getShadow(machine.cpu.root(), 0);
       },
       says: expect.arrayContaining([
         expect.stringMatching(/^shadow 0x[0-9a-f]+ of type l4_64 survives with 1 references/),
@@ -253,5 +253,5 @@ test("another thread sees the same machine", () => {
     structuredClone({ ...machine.machine.handle, memory: machine.machine.memory.handle }),
   );
   expect(other.p2m.frameOf(PAGE)).toBe(machine.frame(PAGE));
-  expect(other.domain.get(DomainCell.poolTotal)).toBe(machine.toolstack.allocation());
+  expect(other.domain.read(DomainCell.poolTotal)).toBe(machine.toolstack.allocation());
 });

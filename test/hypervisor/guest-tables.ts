@@ -1,5 +1,5 @@
 /** Pagetables of a guest in the three formats, written into its memory before it runs. Addresses and entries are bigints. */
-import type { GuestMemoryView } from "../../src/hypervisor/machine.ts";
+import type { GuestMemory } from "../../src/hypervisor/guest-memory.ts";
 
 /** Levels of a guest's tables. */
 export type GuestLevels = 2 | 3 | 4;
@@ -55,10 +55,10 @@ export class GuestTables {
   readonly levels: GuestLevels;
   /** Gfn of the root. A PAE root is at its start. */
   readonly root: number;
-  readonly #ram: GuestMemoryView;
+  readonly #ram: GuestMemory;
   readonly #takePage: () => number;
 
-  constructor(ram: GuestMemoryView, levels: GuestLevels, takePage: () => number) {
+  constructor(ram: GuestMemory, levels: GuestLevels, takePage: () => number) {
     this.#ram = ram;
     this.levels = levels;
     this.#takePage = takePage;

@@ -74,16 +74,16 @@ describe("a chain", () => {
     const { machine, frames, shadows } = withChain();
     const { hash, domain } = machine.shadow;
     const seen: number[] = [];
-    hash.forEach(1 << ShadowType.l1_64, {
+    hash.visitAll(1 << ShadowType.l1_64, {
       visit(shadow) {
-        expect(domain.get(DomainCell.hashWalking)).toBe(1);
+        expect(domain.read(DomainCell.hashWalking)).toBe(1);
         expect(hash.lookup(frames[0] ?? 0, ShadowType.l1_64)).toBe(shadows[0]);
         seen.push(shadow);
         return false;
       },
     });
     expect(seen).toEqual(shadows.toReversed());
-    expect(domain.get(DomainCell.hashWalking)).toBe(0);
+    expect(domain.read(DomainCell.hashWalking)).toBe(0);
   });
 
   test("gives up any of its shadows, and each only once", () => {
@@ -115,7 +115,7 @@ test("a scan visits only the types asked for, and stops when told to", () => {
       return visited.length === stopAt;
     },
   });
-  machine.locked(({ hash }) => hash.forEach(-1, visitor(0)));
+  machine.locked(({ hash }) => hash.visitAll(-1, visitor(0)));
   expect(visited.toSorted((a, b) => a - b)).toEqual([
     ShadowType.l2_32,
     ShadowType.fl1_64,
@@ -124,10 +124,10 @@ test("a scan visits only the types asked for, and stops when told to", () => {
     ShadowType.l4_64,
   ]);
   visited.length = 0;
-  machine.locked(({ hash }) => hash.forEach(1 << ShadowType.l2_64, visitor(0)));
+  machine.locked(({ hash }) => hash.visitAll(1 << ShadowType.l2_64, visitor(0)));
   expect(visited).toEqual([ShadowType.l2_64]);
   visited.length = 0;
-  machine.locked(({ hash }) => hash.forEach(-1, visitor(2)));
+  machine.locked(({ hash }) => hash.visitAll(-1, visitor(2)));
   expect(visited.length).toBe(2);
   expect(machine.finish()).toEqual([]);
 });

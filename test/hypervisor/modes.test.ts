@@ -20,7 +20,7 @@ describe("after reset a vCPU", () => {
     cpu.write(0x80_000n, 7n);
     expect(machine.ram.readWord(0x80_000)).toBe(7);
     expect(cpu.read(0x80_000n)).toBe(7n);
-    expect(cpu.register(VcpuCell.guestTable)).toBe(shadow.domain.get(DomainCell.unpagedTable));
+    expect(cpu.register(VcpuCell.guestTable)).toBe(shadow.domain.read(DomainCell.unpagedTable));
     expect(shadow.frames.type(cpu.root())).toBe(ShadowType.l2_32);
     expect(machine.finish()).toEqual([]);
   });
@@ -221,12 +221,12 @@ describe.each(FORMATS)("a %i-level guest", (levels) => {
     const other = machine.newTables();
     const { references } = machine.shadow;
     const order: string[] = [];
-    const [get, put] = [references.get.bind(references), references.put.bind(references)];
-    references.get = (shadow, parent): boolean => {
+    const [get, put] = [references.getShadow.bind(references), references.putShadow.bind(references)];
+    references.getShadow = (shadow, parent): boolean => {
       if (parent === 0) order.push("get");
       return get(shadow, parent);
     };
-    references.put = (shadow, parent): void => {
+    references.putShadow = (shadow, parent): void => {
       if (parent === 0) order.push("put");
       put(shadow, parent);
     };

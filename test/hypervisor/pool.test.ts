@@ -15,14 +15,14 @@ const PAGE = 0x80;
 
 /** The pages that are free now. */
 function freePages(machine: TestMachine): number {
-  return machine.shadow.domain.get(DomainCell.poolFree);
+  return machine.shadow.domain.read(DomainCell.poolFree);
 }
 
 /** Makes the pool no bigger than what is in use and `spare` pages more. */
 function leave(machine: TestMachine, spare: number): void {
   machine.locked(({ pool, domain }) => {
     pool.minimum = (): number => 1;
-    pool.setAllocation(domain.get(DomainCell.poolTotal) - freePages(machine) + spare);
+    pool.setAllocation(domain.read(DomainCell.poolTotal) - freePages(machine) + spare);
   });
 }
 
@@ -50,7 +50,7 @@ describe.each(FORMATS)("when a pool for %i levels is short", (levels) => {
       trees.map((tree) => machine.shadowOf(rootGfn(tree, levels), rootTypeOf(levels)) !== 0);
     // The identity table, which no vCPU runs on any more, is older than any of them.
     machine.locked(({ references, hash, domain }) =>
-      references.unpin(hash.lookup(domain.get(DomainCell.unpagedTable), ShadowType.l2_32)),
+      references.unpin(hash.lookup(domain.read(DomainCell.unpagedTable), ShadowType.l2_32)),
     );
     leave(machine, 0);
     expect(machine.locked(({ pool }) => pool.prealloc(ShadowType.monitor_table, 1))).toBe(true);

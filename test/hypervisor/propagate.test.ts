@@ -83,11 +83,11 @@ describe.each(FORMATS)("the shadow entry of a %i-level guest", (levels) => {
   });
 
   test("notes that a device's entry was made, since a change of the p2m must find it", () => {
-    domain.set(DomainCell.hasFastMmioEntries, 0);
+    domain.write(DomainCell.hasFastMmioEntries, 0);
     propagation.leaf(0x61, 0, machine.frame(0x60), 0x60, levels);
-    expect(domain.get(DomainCell.hasFastMmioEntries)).toBe(0);
+    expect(domain.read(DomainCell.hasFastMmioEntries)).toBe(0);
     propagation.leaf(0x61, 0, NO_MFN, 0x5000, levels);
-    expect(domain.get(DomainCell.hasFastMmioEntries)).toBe(1);
+    expect(domain.read(DomainCell.hasFastMmioEntries)).toBe(1);
   });
 });
 
@@ -102,7 +102,7 @@ test.each(FORMATS)("without the fast path there are no magic entries (%i levels)
 test("the identity table is a pagetable that no leaf lets be written", () => {
   const machine = TestMachine.running({ levels: 4 });
   const { domain, pages, propagation, frames } = machine.shadow;
-  const identity = mfn(domain.get(DomainCell.unpagedTable));
+  const identity = mfn(domain.read(DomainCell.unpagedTable));
   expect([frames.shadowFlags(identity) !== 0, pages.isPagetable(identity)]).toEqual([true, true]);
   propagation.leaf(0x67, 0, identity, 1, 4);
   expect(propagation.low & 2).toBe(0);
@@ -112,7 +112,7 @@ test("the identity table is a pagetable that no leaf lets be written", () => {
 test("PS means a large page except in 2-level tables of guests without CR4.PSE", () => {
   const machine = TestMachine.running({ levels: 2 });
   const { propagation, domain } = machine.shadow;
-  expect(domain.get(DomainCell.pageSizeMeaning)).toBe(PageSizeMeaning.honoured);
+  expect(domain.read(DomainCell.pageSizeMeaning)).toBe(PageSizeMeaning.honoured);
   expect([propagation.honoursPageSize(0x80, 2), propagation.honoursPageSize(0, 2)]).toEqual([true, false]);
   machine.cpu.cr4(machine.cpu.register(VcpuCell.cr4) & ~Cr4.pse);
   expect([2, 3, 4].map((format) => propagation.honoursPageSize(0x80, format))).toEqual([false, true, true]);

@@ -61,8 +61,8 @@ test("a reference that would overflow is refused", () => {
     const root = machine.cpu.root();
     const count = frames.count(root);
     frames.setCount(root, 0x3fff_fffe);
-    expect(references.get(root, 0)).toBe(true);
-    expect(references.get(root, 0)).toBe(false);
+    expect(references.getShadow(root, 0)).toBe(true);
+    expect(references.getShadow(root, 0)).toBe(false);
     frames.setCount(root, count);
   });
   expect(machine.finish()).toEqual([]);
@@ -74,7 +74,7 @@ test("a count that falls below zero is reported", () => {
     const root = machine.cpu.root();
     const count = frames.count(root);
     frames.setCount(root, 0);
-    references.put(root, 0);
+    references.putShadow(root, 0);
     frames.setCount(root, count);
   });
   expect(machine.findings()).toEqual([expect.stringContaining("falls below 0")]);
@@ -84,7 +84,7 @@ test("a count that falls below zero is reported", () => {
 function pinned(machine: TestMachine): Mfn[] {
   const { domain, frames } = machine.shadow;
   const list: Mfn[] = [];
-  for (let at = mfn(domain.get(DomainCell.pinnedHead)); at !== 0; at = frames.next(at)) list.push(at);
+  for (let at = mfn(domain.read(DomainCell.pinnedHead)); at !== 0; at = frames.nextFrame(at)) list.push(at);
   return list;
 }
 
@@ -101,7 +101,7 @@ describe.each(FORMATS)("the pinned list of a %i-level guest", (levels) => {
     const [one, two, three] = [machine.tables, machine.newTables(), machine.newTables()];
     machine.cpu.boot(one);
     const identity = machine.locked(({ hash, domain }) =>
-      hash.lookup(domain.get(DomainCell.unpagedTable), ShadowType.l2_32),
+      hash.lookup(domain.read(DomainCell.unpagedTable), ShadowType.l2_32),
     );
     for (const tree of [two, three, one]) machine.cpu.cr3(tree.cr3);
     expect(pinned(machine)).toEqual(
@@ -146,7 +146,7 @@ describe("level 3 shadows of a 64-bit guest", () => {
       machine.cpu.read(machine.direct(0));
     }
     const { frames, domain } = machine.shadow;
-    expect(domain.get(DomainCell.linuxL3Toplevel)).toBe(0);
+    expect(domain.read(DomainCell.linuxL3Toplevel)).toBe(0);
     expect(pinned(machine).some((each) => frames.type(each) === ShadowType.l3_64)).toBe(false);
     const last = machine.shadowOf(
       (trees[3] ?? machine.tables).tableAt(machine.direct(0), 3),

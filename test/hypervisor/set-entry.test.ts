@@ -99,7 +99,7 @@ describe("an upper entry", () => {
   ])("that $what owes a flush: $flush", ({ before, after, flush }) => {
     const named = (name: unknown): number => (name === "leaf" ? leaf : name === "other" ? other : 0);
     machine.locked(({ references }) => {
-      for (const shadow of [leaf, other]) references.get(machine.shadow.frameIn(shadow << 12, 0), 0);
+      for (const shadow of [leaf, other]) references.getShadow(machine.shadow.frameIn(shadow << 12, 0), 0);
     });
     const counts = [count(leaf), count(other)];
     set(named(before[0]), Number(before[1]));
@@ -110,7 +110,7 @@ describe("an upper entry", () => {
   });
 
   test("that gains XD owes a flush, and one that loses it none", () => {
-    machine.locked(({ references }) => references.get(machine.shadow.frameIn(leaf << 12, 0), 0));
+    machine.locked(({ references }) => references.getShadow(machine.shadow.frameIn(leaf << 12, 0), 0));
     set(leaf, 0x67);
     expect(set(leaf, 0x67, -(2 ** 31))).toBe(SetResult.changed | SetResult.flush);
     expect(set(leaf, 0x67)).toBe(SetResult.changed);
@@ -156,7 +156,7 @@ test("an upper entry of a 32-bit guest fills two slots, and counts once", () => 
     ]);
     expect(frames.count(machine.shadow.frameIn(leaf << 12, 0))).toBe(1);
     if (index !== 1023)
-      machine.locked(({ references }) => references.get(machine.shadow.frameIn(leaf << 12, 0), 0));
+      machine.locked(({ references }) => references.getShadow(machine.shadow.frameIn(leaf << 12, 0), 0));
     machine.locked(() => entries.setUpper(cell, 0, 0, rootType));
     expect([memory.loadEntry(cell), memory.loadEntry(cell + 2)]).toEqual([0, 0]);
     if (index !== 1023) machine.shadow.frames.setCount(machine.shadow.frameIn(leaf << 12, 0), 0);

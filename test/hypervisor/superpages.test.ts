@@ -113,7 +113,7 @@ describe.each(FORMATS)("a large page of a %i-level guest", (levels) => {
     const { cpu, toolstack } = machine;
     cpu.write(FIRST + OFFSET, 7n);
     cpu.write(FIRST + OFFSET + 0x1000n, 8n);
-    machine.shadow.domain.set(15, 0);
+    machine.shadow.domain.write(15, 0);
     expect(toolstack.movePage(PAGE)).toBe(true);
     expect(
       machine.countWhile("demand_faults", () => expect(cpu.read(FIRST + OFFSET + 0x1000n)).toBe(8n)),

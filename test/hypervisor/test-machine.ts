@@ -1,7 +1,8 @@
 /** A machine with a guest whose vCPUs all run on this thread, taking turns between their operations. */
 import type { DomainControl } from "../../src/hypervisor/domain-control.ts";
 import { Machine } from "../../src/hypervisor/machine.ts";
-import type { GuestMemoryView, HostedVcpu } from "../../src/hypervisor/machine.ts";
+import type { GuestMemory } from "../../src/hypervisor/guest-memory.ts";
+import type { HostedVcpu } from "../../src/hypervisor/machine.ts";
 import { PRESETS, machineConfig } from "../../src/hypervisor/machine-config.ts";
 import type { MachineConfig, Switches } from "../../src/hypervisor/machine-config.ts";
 import type { Shadow } from "../../src/hypervisor/shadow/shadow.ts";
@@ -60,7 +61,7 @@ export class TestMachine {
   readonly levels: GuestLevels;
   readonly machine: Machine;
   readonly toolstack: DomainControl;
-  readonly ram: GuestMemoryView;
+  readonly ram: GuestMemory;
   readonly cpus: readonly TestCpu[];
   readonly tables: GuestTables;
   #nextPage: number;

@@ -34,7 +34,7 @@ export class RecordedState {
    * Writes what differs, in an order that a CPU permits: paging goes off first and on last. Returns the `Status` of the
    * write that was refused, or that all was done.
    */
-  apply(): number {
+  applyNext(): number {
     const vcpu = this.#vcpu;
     const cr0 = this.#cr0 ?? vcpu.register(VcpuCell.cr0);
     let status: number = DONE;

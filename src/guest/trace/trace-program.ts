@@ -336,7 +336,7 @@ export class TraceProgram {
         continue;
       }
       if (!this.#turns.begin(ordinal)) return false;
-      const goesOn = this.#accept(this.#cursor, this.#state.apply(), STATE);
+      const goesOn = this.#accept(this.#cursor, this.#state.applyNext(), STATE);
       this.#turns.end();
       if (!goesOn) return false;
     }

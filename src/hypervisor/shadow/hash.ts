@@ -51,7 +51,7 @@ export class ShadowHash {
     for (let at = head; at !== 0; at = frames.hashNext(at)) {
       if (frames.back(at) === frame && frames.type(at) === type) {
         if (previous === 0) counters.add(HASH_LOOKUP_HEAD);
-        else if (domain.get(DOMAIN_HASH_WALKING) === 0) {
+        else if (domain.read(DOMAIN_HASH_WALKING) === 0) {
           frames.setHashNext(previous, frames.hashNext(at));
           frames.setHashNext(at, head);
           memory.storeGuarded(bucket, at);
@@ -92,9 +92,9 @@ export class ShadowHash {
   }
 
   /** Visits every shadow whose type's bit is in `types`, until a visit answers true. */
-  forEach(types: number, visitor: ShadowVisitor): void {
+  visitAll(types: number, visitor: ShadowVisitor): void {
     const { memory, frames, domain } = this.#shadow;
-    domain.set(DOMAIN_HASH_WALKING, 1);
+    domain.write(DOMAIN_HASH_WALKING, 1);
     let stop = false;
     for (let bucket = 0; bucket < HASH_BUCKETS && !stop; bucket++) {
       let at = mfn(memory.loadGuarded(this.#heads + bucket));
@@ -105,6 +105,6 @@ export class ShadowHash {
         at = next;
       }
     }
-    domain.set(DOMAIN_HASH_WALKING, 0);
+    domain.write(DOMAIN_HASH_WALKING, 0);
   }
 }

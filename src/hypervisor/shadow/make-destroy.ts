@@ -58,7 +58,7 @@ export class Destruction {
       if ((low & PRESENT) === 0) continue;
       const high = memory.high;
       const target = this.#shadow.frameIn(low, high);
-      if (!isLeaf) references.put(target, cell);
+      if (!isLeaf) references.putShadow(target, cell);
       else if (refersToFrame(low, high)) pages.putMapping(target, (low & WRITABLE) !== 0);
     }
   }

@@ -33,7 +33,7 @@ export class PagingModes {
     vcpu.setRegister(VcpuCell.pagingOn, levels === 0 ? 0 : 1);
     vcpu.setRegister(VcpuCell.guestLevels, levels === 0 ? 2 : levels);
     if (levels === 2) this.#followPageSize();
-    const table = levels === 0 ? domain.get(DomainCell.unpagedTable) : this.#frameOfCr3();
+    const table = levels === 0 ? domain.read(DomainCell.unpagedTable) : this.#frameOfCr3();
     const hasRoot = table !== 0;
     if (hasRoot) {
       this.setGuestTable(table);
@@ -88,10 +88,10 @@ export class PagingModes {
    */
   #followPageSize(): void {
     const { domain, guest, unshadow } = this.#shadow;
-    const before = domain.get(DomainCell.pageSizeMeaning);
+    const before = domain.read(DomainCell.pageSizeMeaning);
     const now = guest.hasLargePages() ? PageSizeMeaning.honoured : PageSizeMeaning.ignored;
     if (before === now) return;
-    domain.set(DomainCell.pageSizeMeaning, now);
+    domain.write(DomainCell.pageSizeMeaning, now);
     if (before !== PageSizeMeaning.undecided) unshadow.blowTables();
   }
 

@@ -34,7 +34,7 @@ export class Pool {
     const { domain } = this.#shadow;
     if (domain.isDead()) return false;
     const pages = count * pagesOfType(type);
-    if (domain.get(DomainCell.poolFree) >= pages) return true;
+    if (domain.read(DomainCell.poolFree) >= pages) return true;
     if (this.#recyclePinned(pages) || this.#unhookRoots(pages)) return true;
     domain.crash(CrashReason.poolExhausted, 0);
     return false;
@@ -53,8 +53,8 @@ export class Pool {
       frames.setBack(page, back);
       frames.setHashNext(page, 0);
       frames.setUp(page, 0);
-      frames.setNext(page, 0);
-      frames.setPrevious(page, 0);
+      frames.setNextFrame(page, 0);
+      frames.setPreviousFrame(page, 0);
       frames.setSibling(page, following);
       following = page;
     }
@@ -92,7 +92,7 @@ export class Pool {
   setAllocation(pages: number): number {
     const { domain, frames, heap, config } = this.#shadow;
     const wanted = Math.min(Math.max(pages, this.minimum()), config.poolPagesMax);
-    while (domain.get(DomainCell.poolTotal) < wanted) {
+    while (domain.read(DomainCell.poolTotal) < wanted) {
       const page = heap.allocate(FrameUse.pool);
       if (page === NO_MFN) break;
       frames.setType(page, 0);
@@ -100,31 +100,31 @@ export class Pool {
       frames.setCount(page, 0);
       frames.setTimestamp(page, 0);
       this.#append(page);
-      domain.add(DomainCell.poolTotal, 1);
+      domain.increase(DomainCell.poolTotal, 1);
     }
-    while (domain.get(DomainCell.poolTotal) > wanted) if (!this.giveBackOne()) break;
-    return domain.get(DomainCell.poolTotal);
+    while (domain.read(DomainCell.poolTotal) > wanted) if (!this.giveBackOne()) break;
+    return domain.read(DomainCell.poolTotal);
   }
 
   /** Gives one page back to the heap; false when the domain died in the attempt. */
   giveBackOne(): boolean {
     const { domain, heap } = this.#shadow;
-    if (domain.get(DomainCell.poolFree) === 0 && !this.prealloc(0, 1)) return false;
+    if (domain.read(DomainCell.poolFree) === 0 && !this.prealloc(0, 1)) return false;
     heap.free(this.#take());
-    domain.add(DomainCell.poolTotal, -1);
+    domain.increase(DomainCell.poolTotal, -1);
     return true;
   }
 
   /** Stage one: unpin roots, least recently loaded first. Roots that some vCPU runs on lose only the pin. */
   #recyclePinned(pages: number): boolean {
     const { domain, frames, counters, references } = this.#shadow;
-    if (domain.get(DomainCell.pinnedTail) === 0) return false;
+    if (domain.read(DomainCell.pinnedTail) === 0) return false;
     counters.add(Counter.prealloc_1);
-    let victim = mfn(domain.get(DomainCell.pinnedTail));
+    let victim = mfn(domain.read(DomainCell.pinnedTail));
     while (victim !== 0) {
-      const next = frames.previous(victim);
+      const next = frames.previousFrame(victim);
       references.unpin(victim);
-      if (domain.get(DomainCell.poolFree) >= pages) return true;
+      if (domain.read(DomainCell.poolFree) >= pages) return true;
       victim = next;
     }
     return false;
@@ -139,15 +139,15 @@ export class Pool {
     const { domain, memory, layout, counters, unshadow, config } = this.#shadow;
     counters.add(Counter.prealloc_2);
     const slots = config.vcpus * ROOTS;
-    const first = domain.get(DomainCell.nextVictim);
+    const first = domain.read(DomainCell.nextVictim);
     for (let step = 0; step < slots; step++) {
       const victim = (first + step) % slots;
       const area = vcpuArea(layout, vcpuId(Math.floor(victim / ROOTS)));
       const root = memory.loadGuarded(area + VcpuCell.roots + (victim % ROOTS));
       if (root === 0) continue;
       unshadow.unhook(mfn(root));
-      if (domain.get(DomainCell.poolFree) < pages) continue;
-      domain.set(DomainCell.nextVictim, (victim + 1) % slots);
+      if (domain.read(DomainCell.poolFree) < pages) continue;
+      domain.write(DomainCell.nextVictim, (victim + 1) % slots);
       this.#shadow.flushAll();
       return true;
     }
@@ -158,12 +158,12 @@ export class Pool {
   /** The first free page, zeroed. Who may still hold translations through it is flushed before (spec 3.8). */
   #take(): Mfn {
     const { domain, frames, memory, counters, vcpu } = this.#shadow;
-    const page = mfn(domain.get(DomainCell.poolHead));
+    const page = mfn(domain.read(DomainCell.poolHead));
     if (page === 0) throw new Error("the shadow pool is empty although pages were preallocated");
-    const next = frames.next(page);
-    domain.set(DomainCell.poolHead, next);
-    if (next === 0) domain.set(DomainCell.poolTail, 0);
-    domain.add(DomainCell.poolFree, -1);
+    const next = frames.nextFrame(page);
+    domain.write(DomainCell.poolHead, next);
+    if (next === 0) domain.write(DomainCell.poolTail, 0);
+    domain.increase(DomainCell.poolFree, -1);
     if (vcpu.mailbox.flushWhere(frames.timestamp(page), true) > 0) counters.add(Counter.alloc_tlbflush);
     memory.fillWords(page * PAGE_WORDS, PAGE_WORDS, 0);
     return page;
@@ -171,17 +171,17 @@ export class Pool {
 
   #append(page: Mfn): void {
     const { domain, frames } = this.#shadow;
-    const tail = domain.get(DomainCell.poolTail);
+    const tail = domain.read(DomainCell.poolTail);
     if (tail === 0 || this.#reuseLast) {
-      frames.setNext(page, domain.get(DomainCell.poolHead));
-      domain.set(DomainCell.poolHead, page);
-      if (tail === 0) domain.set(DomainCell.poolTail, page);
+      frames.setNextFrame(page, domain.read(DomainCell.poolHead));
+      domain.write(DomainCell.poolHead, page);
+      if (tail === 0) domain.write(DomainCell.poolTail, page);
     } else {
-      frames.setNext(mfn(tail), page);
-      frames.setNext(page, 0);
-      domain.set(DomainCell.poolTail, page);
+      frames.setNextFrame(mfn(tail), page);
+      frames.setNextFrame(page, 0);
+      domain.write(DomainCell.poolTail, page);
     }
-    domain.add(DomainCell.poolFree, 1);
+    domain.increase(DomainCell.poolFree, 1);
   }
 
   /** Every vCPU forgets a page that it would search for writable mappings (spec 20.63). */

@@ -68,7 +68,7 @@ export class Propagation {
   /** Whether PS of a level 2 entry is honoured by the guests whose tables have the format. */
   honoursPageSize(guestLow: number, format: number): boolean {
     if ((guestLow & PAGE_SIZE) === 0) return false;
-    return format !== 2 || this.#shadow.domain.get(DomainCell.pageSizeMeaning) !== PageSizeMeaning.ignored;
+    return format !== 2 || this.#shadow.domain.read(DomainCell.pageSizeMeaning) !== PageSizeMeaning.ignored;
   }
 
   /** Rule 10: an entry whose A is clear keeps its frame but not its P bit. */
@@ -91,7 +91,7 @@ export class Propagation {
       return;
     }
     const rights = (guestLow & DIRTY) === 0 ? guestLow & USER : guestLow & (WRITABLE | USER);
-    this.#shadow.domain.set(DomainCell.hasFastMmioEntries, 1);
+    this.#shadow.domain.write(DomainCell.hasFastMmioEntries, 1);
     this.#set(mmioMagicLow(gfn, rights), mmioMagicHigh(gfn));
   }
 

@@ -21,7 +21,7 @@ export class References {
    * Takes a reference for the parent entry at a cell, or for a root slot or a pin (cell 0). False when the count would
    * overflow.
    */
-  get(shadow: Mfn, parent: number): boolean {
+  getShadow(shadow: Mfn, parent: number): boolean {
     const { frames, counters, switches } = this.#shadow;
     const count = frames.count(shadow);
     if (count >= COUNT_MAX) return false;
@@ -34,7 +34,7 @@ export class References {
   }
 
   /** Drops a reference. The upward link is not recomputed for others that may exist; at 0 the shadow is destroyed. */
-  put(shadow: Mfn, parent: number): void {
+  putShadow(shadow: Mfn, parent: number): void {
     const { frames, destruction, vcpu } = this.#shadow;
     if (parent !== 0 && frames.up(shadow) === parent) frames.setUp(shadow, 0);
     const count = frames.count(shadow) - 1;
@@ -55,7 +55,7 @@ export class References {
   /** Whether shadows of a type can be pinned right now. */
   isPinnable(type: number): boolean {
     if (!this.#shadow.switches.pinning) return false;
-    if (type === ShadowType.l3_64) return this.#shadow.domain.get(DomainCell.linuxL3Toplevel) !== 0;
+    if (type === ShadowType.l3_64) return this.#shadow.domain.read(DomainCell.linuxL3Toplevel) !== 0;
     return type === ShadowType.l2_32 || type === ShadowType.l2_pae || type === ShadowType.l4_64;
   }
 
@@ -69,19 +69,19 @@ export class References {
     const { frames, domain, counters } = this.#shadow;
     if (!this.isPinnable(frames.type(shadow))) return;
     if (this.isPinned(shadow)) {
-      if (domain.get(DomainCell.pinnedHead) === shadow) return;
+      if (domain.read(DomainCell.pinnedHead) === shadow) return;
       this.#unlink(shadow);
     } else {
-      if (!this.get(shadow, 0)) return;
+      if (!this.getShadow(shadow, 0)) return;
       frames.setState(shadow, frames.state(shadow) | PINNED);
     }
     counters.add(Counter.pin);
-    const head = domain.get(DomainCell.pinnedHead);
-    frames.setNext(shadow, head);
-    frames.setPrevious(shadow, 0);
-    if (head === 0) domain.set(DomainCell.pinnedTail, shadow);
-    else frames.setPrevious(mfn(head), shadow);
-    domain.set(DomainCell.pinnedHead, shadow);
+    const head = domain.read(DomainCell.pinnedHead);
+    frames.setNextFrame(shadow, head);
+    frames.setPreviousFrame(shadow, 0);
+    if (head === 0) domain.write(DomainCell.pinnedTail, shadow);
+    else frames.setPreviousFrame(mfn(head), shadow);
+    domain.write(DomainCell.pinnedHead, shadow);
   }
 
   /** Unpins a shadow, which may destroy it. */
@@ -90,7 +90,7 @@ export class References {
     if (!this.isPinned(shadow)) return;
     frames.setState(shadow, frames.state(shadow) & ~PINNED);
     this.#unlink(shadow);
-    this.put(shadow, 0);
+    this.putShadow(shadow, 0);
   }
 
   /**
@@ -99,29 +99,29 @@ export class References {
    */
   reconsiderLevel3Pins(): void {
     const { domain, frames, config } = this.#shadow;
-    if (domain.get(DomainCell.linuxL3Toplevel) === 0) return;
+    if (domain.read(DomainCell.linuxL3Toplevel) === 0) return;
     let roots = 0;
-    for (let at = mfn(domain.get(DomainCell.pinnedHead)); at !== 0; at = frames.next(at))
+    for (let at = mfn(domain.read(DomainCell.pinnedHead)); at !== 0; at = frames.nextFrame(at))
       if (frames.type(at) === ShadowType.l4_64) roots++;
     if (roots <= 2 * config.vcpus) return;
-    let at = mfn(domain.get(DomainCell.pinnedHead));
+    let at = mfn(domain.read(DomainCell.pinnedHead));
     while (at !== 0) {
-      const next = frames.next(at);
+      const next = frames.nextFrame(at);
       if (frames.type(at) === ShadowType.l3_64) this.unpin(at);
       at = next;
     }
-    domain.set(DomainCell.linuxL3Toplevel, 0);
+    domain.write(DomainCell.linuxL3Toplevel, 0);
   }
 
   #unlink(shadow: Mfn): void {
     const { frames, domain } = this.#shadow;
-    const next = frames.next(shadow);
-    const previous = frames.previous(shadow);
-    if (previous === 0) domain.set(DomainCell.pinnedHead, next);
-    else frames.setNext(previous, next);
-    if (next === 0) domain.set(DomainCell.pinnedTail, previous);
-    else frames.setPrevious(next, previous);
-    frames.setNext(shadow, 0);
-    frames.setPrevious(shadow, 0);
+    const next = frames.nextFrame(shadow);
+    const previous = frames.previousFrame(shadow);
+    if (previous === 0) domain.write(DomainCell.pinnedHead, next);
+    else frames.setNextFrame(previous, next);
+    if (next === 0) domain.write(DomainCell.pinnedTail, previous);
+    else frames.setPreviousFrame(next, previous);
+    frames.setNextFrame(shadow, 0);
+    frames.setPreviousFrame(shadow, 0);
   }
 }

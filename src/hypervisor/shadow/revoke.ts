@@ -48,7 +48,7 @@ export class Revocation implements ShadowVisitor {
 
     counters.add(level === 0 ? Counter.writeable_bf_1 : Counter.writeable_bf);
     this.#frame = frame;
-    this.#shadow.hash.forEach(LEAF_TYPES, this);
+    this.#shadow.hash.visitAll(LEAF_TYPES, this);
     if (frames.typecount(frame) !== 0) {
       if (level === 0) return Revoked.failed;
       domain.crash(CrashReason.unfindableWritableMapping, frame);

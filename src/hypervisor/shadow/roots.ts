@@ -48,7 +48,7 @@ export class Roots {
       const cell = vcpu.area + VcpuCell.roots + slot;
       const root = mfn(memory.loadGuarded(cell));
       memory.storeGuarded(cell, 0);
-      if (root !== 0) references.put(root, 0);
+      if (root !== 0) references.putShadow(root, 0);
     }
   }
 
@@ -82,13 +82,13 @@ export class Roots {
     const cell = vcpu.area + VcpuCell.roots + slot;
     const old = mfn(memory.loadGuarded(cell));
     let root = table === 0 ? mfn(0) : this.#rootShadow(table, rootTypeOf(format));
-    if (root !== 0 && !references.get(root, 0)) {
+    if (root !== 0 && !references.getShadow(root, 0)) {
       domain.crash(CrashReason.refcountOverflow, root);
       root = mfn(0);
     }
     if (root !== 0) references.pin(root);
     memory.storeGuarded(cell, root);
-    if (old !== 0) references.put(old, 0);
+    if (old !== 0) references.putShadow(old, 0);
   }
 
   #rootShadow(table: Mfn, type: number): Mfn {

@@ -56,7 +56,7 @@ export class EntrySetter {
     if (oldLow === low && oldHigh === high) return SetResult.unchanged;
     if ((low & PRESENT) !== 0) {
       const child = this.#shadow.frameIn(low, high);
-      if (!references.get(child, cell)) {
+      if (!references.getShadow(child, cell)) {
         domain.crash(CrashReason.refcountOverflow, child);
         return SetResult.error;
       }
@@ -67,7 +67,7 @@ export class EntrySetter {
     if ((oldLow & PRESENT) === 0) return SetResult.changed;
     const oldChild = this.#shadow.frameIn(oldLow, oldHigh);
     const sameChild = (low & PRESENT) !== 0 && oldChild === this.#shadow.frameIn(low, high);
-    references.put(oldChild, cell);
+    references.putShadow(oldChild, cell);
     const isHarmless = sameChild && rightsOnlyGrow(oldLow, oldHigh, low, high);
     return isHarmless ? SetResult.changed : SetResult.changed | SetResult.flush;
   }

@@ -68,7 +68,7 @@ export class ShadowPaging implements PagingInterface {
     const { lock, unshadow, counters, domain } = this.shadow;
     lock.acquire(LockSite.p2m_write);
     counters.add(Counter.p2m_writes);
-    if (oldFrame === NO_MFN || domain.get(DomainCell.tornDown) !== 0) return;
+    if (oldFrame === NO_MFN || domain.read(DomainCell.tornDown) !== 0) return;
     unshadow.removeShadows(mfn(oldFrame), false, true);
     unshadow.removeAllMappings(mfn(oldFrame));
     // Even if no leaf mapped it: the guest may have taken the mapping away and not flushed, and the frame goes to others.
@@ -78,9 +78,9 @@ export class ShadowPaging implements PagingInterface {
   /** Magic entries name gfns, so they outlive the mapping that they were made for: all tables go (spec 12.3). */
   endP2mWrite(): void {
     const { lock, unshadow, domain } = this.shadow;
-    if (domain.get(DomainCell.hasFastMmioEntries) !== 0) {
+    if (domain.read(DomainCell.hasFastMmioEntries) !== 0) {
       unshadow.blowTables();
-      domain.set(DomainCell.hasFastMmioEntries, 0);
+      domain.write(DomainCell.hasFastMmioEntries, 0);
     }
     lock.release();
   }
@@ -88,13 +88,13 @@ export class ShadowPaging implements PagingInterface {
   setAllocation(pages: number): number {
     const { lock, pool, domain } = this.shadow;
     lock.acquire(LockSite.set_allocation);
-    const size = domain.isDead() ? domain.get(DomainCell.poolTotal) : pool.setAllocation(pages);
+    const size = domain.isDead() ? domain.read(DomainCell.poolTotal) : pool.setAllocation(pages);
     lock.release();
     return size;
   }
 
   allocation(): number {
-    return this.shadow.domain.get(DomainCell.poolTotal);
+    return this.shadow.domain.read(DomainCell.poolTotal);
   }
 
   /**

@@ -117,7 +117,7 @@ export class Unshadow {
       counters.add(Counter.mappings);
       counters.add(Counter.mappings_bf);
       this.#mappings.frame = frame;
-      hash.forEach(LEAF_TYPES, this.#mappings);
+      hash.visitAll(LEAF_TYPES, this.#mappings);
     }
     lock.release();
     return isMapped;
@@ -127,9 +127,9 @@ export class Unshadow {
   blowTables(): void {
     const { domain, frames, references, counters, config, memory, layout } = this.#shadow;
     counters.add(Counter.blow_tables);
-    let victim = mfn(domain.get(DomainCell.pinnedTail));
+    let victim = mfn(domain.read(DomainCell.pinnedTail));
     while (victim !== 0) {
-      const next = frames.previous(victim);
+      const next = frames.previousFrame(victim);
       references.unpin(victim);
       victim = next;
     }
@@ -168,7 +168,7 @@ export class Unshadow {
     if (fast || ((frames.shadowFlags(frame) >>> type) & 1) === 0) return;
     this.#excision.child = shadow;
     this.#excision.childType = type;
-    hash.forEach(parentTypesOf(type), this.#excision);
+    hash.visitAll(parentTypesOf(type), this.#excision);
   }
 
   /** Blanks the one parent entry that an upward link names. */
