@@ -1,0 +1,112 @@
+/**
+ * Loads modules as coroutines: whatever is imported under `?coroutine`, and what it imports in turn, is rewritten as it
+ * is loaded, from the files that the other engines run (design 1).
+ */
+import { readFileSync } from "node:fs";
+import { registerHooks } from "node:module";
+import { pathToFileURL } from "node:url";
+import { Colouring } from "./colour.ts";
+import type { Refusal } from "./colour.ts";
+import { rewrite } from "./rewrite.ts";
+import { SITES } from "./sites.ts";
+import { readModule } from "./syntax.ts";
+import type { ModuleCode } from "./syntax.ts";
+
+const QUERY = "?coroutine";
+const INDEX_URL = new URL("../../index.ts", import.meta.url).href;
+const SCHEDULER_URL = new URL("../explore/scheduler.ts", import.meta.url).href;
+/** What stands in for a module under the scheduler, by URL. */
+const SUBSTITUTES: ReadonlyMap<string, string> = new Map([
+  [
+    new URL("../../memory/wasm-atomics.ts", import.meta.url).href,
+    new URL("plain-atomics.ts", import.meta.url).href,
+  ],
+]);
+/** Code that runs between scheduling points and is never rewritten: the engine's own. */
+const OWN_URL = new URL("..", import.meta.url).href;
+const MODEL_ENTRY_URL = new URL("../explore/model.ts", import.meta.url).href;
+
+/** A module cannot be translated; the message has one line for each reason. */
+export class RefusedError extends Error {
+  readonly refusals: readonly Refusal[];
+
+  constructor(refusals: readonly Refusal[]) {
+    super(refusals.map(({ url, line, reason }) => `${pathOf(url)}:${String(line)}: ${reason}`).join("\n"));
+    this.name = "RefusedError";
+    this.refusals = refusals;
+  }
+}
+
+/** Modules that are loaded as coroutines, with the hook that does it. */
+export interface CoroutineModules {
+  readonly colouring: Colouring;
+  /** The address under which a module of the set is loaded as coroutines. */
+  address(url: string): string;
+}
+
+/**
+ * Registers the hook for the modules at some file URLs and all that they import. Once a thread: sites are numbered as
+ * modules are loaded. Throws RefusedError.
+ */
+export function registerCoroutines(roots: readonly string[]): CoroutineModules {
+  const modules = collectModules(roots);
+  const colouring = new Colouring(modules, resolveImport);
+  const refusals = colouring.refusals();
+  if (refusals.length > 0) throw new RefusedError(refusals);
+  registerHooks({
+    resolve(specifier, context, nextResolve) {
+      const isInside = context.parentURL?.endsWith(QUERY) === true;
+      const target = isInside ? resolveImport(specifier, context.parentURL ?? "") : undefined;
+      if (target === undefined) return nextResolve(specifier, context);
+      const substitute = SUBSTITUTES.get(target);
+      if (substitute !== undefined) return nextResolve(substitute, context);
+      if (!modules.has(target)) return nextResolve(specifier, context);
+      return { url: target + QUERY, shortCircuit: true, format: "module" };
+    },
+    load(url, context, nextLoad) {
+      const module = url.endsWith(QUERY) ? modules.get(url.slice(0, -QUERY.length)) : undefined;
+      if (module === undefined) return nextLoad(url, context);
+      const source = rewrite(module, { colouring, sites: SITES, schedulerUrl: SCHEDULER_URL });
+      return { source, format: "module", shortCircuit: true };
+    },
+  });
+  return { colouring, address: (url) => url + QUERY };
+}
+
+/** The modules at some URLs and all that they import, in the order of their first mention. */
+export function collectModules(roots: readonly string[]): ReadonlyMap<string, ModuleCode> {
+  const modules = new Map<string, ModuleCode>();
+  const pending = [...roots];
+  for (let url = pending.shift(); url !== undefined; url = pending.shift()) {
+    if (modules.has(url) || SUBSTITUTES.has(url)) continue;
+    if (url.startsWith(OWN_URL) && url !== MODEL_ENTRY_URL) continue;
+    const module = readModule(url);
+    modules.set(url, module);
+    for (const specifier of module.specifiers) {
+      const target = resolveImport(specifier, url);
+      if (target !== undefined) pending.push(target);
+    }
+  }
+  return modules;
+}
+
+/** The URL of an import that may be rewritten; undefined for packages and Node's own modules. */
+function resolveImport(specifier: string, from: string): string | undefined {
+  if (specifier === "umbra") return INDEX_URL;
+  if (!specifier.startsWith(".") && !specifier.startsWith("file:")) return undefined;
+  return new URL(specifier, from.replace(/\?.*$/, "")).href;
+}
+
+function pathOf(url: string): string {
+  const here = pathToFileURL("./").href;
+  return url.startsWith(here) ? url.slice(here.length) : url.replace(/^file:\/\//, "");
+}
+
+/** Text of a module as it is run, for tests and for those who want to see it. */
+export function rewrittenText(url: string): string {
+  const modules = collectModules([url]);
+  const colouring = new Colouring(modules, resolveImport);
+  const module = modules.get(url);
+  if (module === undefined) return readFileSync(new URL(url), "utf8");
+  return rewrite(module, { colouring, sites: SITES, schedulerUrl: SCHEDULER_URL });
+}

@@ -1,0 +1,26 @@
+/** reorder_N: setters write two cells, a checker reads them between the writes of one (concurrency 4.1). */
+import type { ProgramWorld } from "../../../src/engines/explore/program-world.ts";
+
+const A = 0;
+const B = 2;
+
+function setter({ memory }: ProgramWorld): void {
+  memory.storeWord(A, 1);
+  memory.storeWord(B, -1);
+}
+
+function checker(world: ProgramWorld): void {
+  const { memory } = world;
+  const isOld = memory.loadWord(A) === 0 && memory.loadWord(B) === 0;
+  world.check(isOld || (memory.loadWord(A) === 1 && memory.loadWord(B) === -1), "half of a setter's writes is seen");
+}
+
+/** Two setters, one checker. */
+export function reorder3(world: ProgramWorld): void {
+  const first = world.spawnThread(setter);
+  const second = world.spawnThread(setter);
+  const third = world.spawnThread(checker);
+  first.joinThread();
+  second.joinThread();
+  third.joinThread();
+}
