@@ -48,7 +48,8 @@ export class StructureCache {
 
   /** Forgets everything: INVLPG of any page does this too (SDM vol. 3, 4.10.4.1). */
   flush(): void {
-    if (this.#entries !== 0) this.#memory.fillWords(this.#base, this.#entries * TLB_ENTRY_WORDS, 0);
+    for (let at = 0; at < this.#entries * TLB_ENTRY_WORDS; at++)
+      this.#memory.storePrivate(this.#base + at, 0);
   }
 
   /** Calls back for every valid entry with the table it points to. For audits of a parked vCPU. */

@@ -36,7 +36,7 @@ export interface WasmAtomics {
   load16(address: number): number;
   store16(address: number, value: number): void;
   compareExchange16(address: number, expected: number, value: number): number;
-  readonly scratch: WebAssembly.Memory;
+  readonly scratch: { readonly buffer: ArrayBuffer };
 }
 
 const I32 = 0x7f;

@@ -29,7 +29,18 @@ const BUILTIN_METHODS: ReadonlySet<string> = new Set(
   [Array, Map, Set, WeakMap, String, Int32Array, Promise, Function, RegExp, Number]
     .flatMap((type) => Object.getOwnPropertyNames(type.prototype as object))
     .concat(Object.getOwnPropertyNames(Int32Array.prototype), [
-      "next", "return", "throw", "then", "from", "of", "isArray", "entries", "keys", "values", "assign", "freeze",
+      "next",
+      "return",
+      "throw",
+      "then",
+      "from",
+      "of",
+      "isArray",
+      "entries",
+      "keys",
+      "values",
+      "assign",
+      "freeze",
     ])
     .concat(Object.getOwnPropertyNames(Object.getPrototypeOf(Int32Array.prototype) as object)),
 );
@@ -111,7 +122,9 @@ export class Colouring {
 
   #functionName(name: string, unit: CodeUnit): string | undefined {
     for (let scope: CodeUnit | null = unit; scope !== null; scope = scope.parent) {
-      const inner = scope.module.units.find((each) => each.parent === scope && each.name === name && isCallable(each));
+      const inner = scope.module.units.find(
+        (each) => each.parent === scope && each.name === name && isCallable(each),
+      );
       if (inner !== undefined) return ownName(inner);
       const set = scope.names.get(name);
       if (set !== undefined) return set !== null && isElement(set) ? VALUE : undefined;
@@ -125,7 +138,9 @@ export class Colouring {
   #exported(url: string | undefined, name: string): string | undefined {
     const module = url === undefined ? undefined : this.modules.get(url);
     if (module === undefined) return undefined;
-    const own = module.units.find((each) => each.parent?.kind === "module" && each.name === name && isCallable(each));
+    const own = module.units.find(
+      (each) => each.parent?.kind === "module" && each.name === name && isCallable(each),
+    );
     if (own !== undefined) return ownName(own);
     for (const specifier of module.specifiers) {
       const found = this.#exported(this.#resolve(specifier, module.url), name);
@@ -137,7 +152,9 @@ export class Colouring {
   #refusalsOf(unit: CodeUnit): Refusal[] {
     const found = unit.calls
       .filter((call) => call.isOutside && this.callee(call, unit).kind !== "plain")
-      .map(({ node }) => refusal(unit, node, "reaches shared memory in a default value or a field of a class"));
+      .map(({ node }) =>
+        refusal(unit, node, "reaches shared memory in a default value or a field of a class"),
+      );
     const reason = this.isColoured(unit) ? reasonAgainst(unit) : undefined;
     if (reason !== undefined) found.push(refusal(unit, unit.node ?? this.#firstReach(unit), reason));
     return found;
@@ -172,7 +189,9 @@ function ownName(unit: CodeUnit): string | undefined {
 }
 
 function pathOf(unit: CodeUnit): string {
-  return unit.parent === null || unit.parent.kind === "module" ? unit.name : `${pathOf(unit.parent)}/${unit.name}`;
+  return unit.parent === null || unit.parent.kind === "module"
+    ? unit.name
+    : `${pathOf(unit.parent)}/${unit.name}`;
 }
 
 function privateName({ module, className }: CodeUnit, name: string): string {
@@ -192,7 +211,8 @@ function reasonAgainst(unit: CodeUnit): string | undefined {
   const { kind, node, context, name } = unit;
   if (kind === "module") return "reaches shared memory while the module is loaded";
   if (kind === "accessor") return `the getter or setter ${name} reaches shared memory: make it a method`;
-  if (kind === "constructor") return `the constructor of ${unit.className} reaches shared memory: do it in a method`;
+  if (kind === "constructor")
+    return `the constructor of ${unit.className} reaches shared memory: do it in a method`;
   if (node === null) return undefined;
   if ("async" in node && node.async === true) return `the async function ${name} reaches shared memory`;
   if ("generator" in node && node.generator === true) return `the generator ${name} reaches shared memory`;
@@ -205,7 +225,12 @@ function reasonAgainst(unit: CodeUnit): string | undefined {
 }
 
 function takesCoroutines({ callee }: CallExpression): boolean {
-  const name = callee.type === "MemberExpression" ? memberName(callee.property) : callee.type === "Identifier" ? callee.name : "";
+  const name =
+    callee.type === "MemberExpression"
+      ? memberName(callee.property)
+      : callee.type === "Identifier"
+        ? callee.name
+        : "";
   return TAKES_COROUTINES.has(name);
 }
 

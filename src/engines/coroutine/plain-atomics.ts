@@ -5,7 +5,7 @@
 import type { WasmAtomics } from "../../memory/wasm-atomics.ts";
 
 class PlainAtomics implements WasmAtomics {
-  readonly scratch: WebAssembly.Memory = new WebAssembly.Memory({ initial: 1, maximum: 1 });
+  readonly scratch: { readonly buffer: ArrayBuffer } = { buffer: new ArrayBuffer(8) };
   readonly #out = new Int32Array(this.scratch.buffer);
   readonly #words: Int32Array;
   readonly #halves: Uint16Array;

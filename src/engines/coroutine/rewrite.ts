@@ -102,7 +102,10 @@ class UnitRewriter {
     if (accessor.kind === AccessKind.wait || accessor.kind === AccessKind.fill) {
       const value = second === undefined ? "0" : this.#keep(second, depth + 1);
       const method = accessor.kind === AccessKind.wait ? "waitAt" : "fillAt";
-      this.#text.appendLeft(end, `${separator}${SCHEDULER}.${method}(${site}, ${address}, ${value}) && (yield)`);
+      this.#text.appendLeft(
+        end,
+        `${separator}${SCHEDULER}.${method}(${site}, ${address}, ${value}) && (yield)`,
+      );
       if (accessor.kind === AccessKind.wait) {
         this.#text.appendRight(callee.object.start, `${SCHEDULER}.nothing(`);
         this.#text.overwrite(callee.object.end, this.#openParenthesis(node), ", ");
@@ -157,7 +160,8 @@ class UnitRewriter {
   /** `object?.method()`: nothing to wait for when there is no object. */
   #delegateChain(node: AnyNode, depth: number): number {
     const call = this.#calls.get(node);
-    if (call === undefined || this.#tools.colouring.callee(call, this.#unit).kind !== "coroutine") return depth;
+    if (call === undefined || this.#tools.colouring.callee(call, this.#unit).kind !== "coroutine")
+      return depth;
     return this.#delegateIfCoroutine(node, depth);
   }
 
@@ -172,7 +176,10 @@ class UnitRewriter {
     }
     this.#text.appendRight(node.body.start + 1, this.#declarations());
     if (kind === "arrow") return;
-    if (context !== null && (context.type === "MethodDefinition" || (context.type === "Property" && context.method))) {
+    if (
+      context !== null &&
+      (context.type === "MethodDefinition" || (context.type === "Property" && context.method))
+    ) {
       this.#text.appendRight(context.computed ? context.key.start - 1 : context.key.start, "*");
     } else this.#text.appendLeft(node.start + "function".length, "*");
   }

@@ -88,8 +88,16 @@ class Reader {
   constructor(url: string, text: string, program: Program) {
     const [units, imports, specifiers] = [this.#units, this.#imports, this.#specifiers];
     this.module = { url, text, program, units, imports, specifiers };
-    const top = this.#open({ name: "<module>", kind: "module", className: "", node: null, parent: null, context: null });
-    for (const statement of program.body) this.#visit(statement, { unit: top, className: "", isOutside: false }, program);
+    const top = this.#open({
+      name: "<module>",
+      kind: "module",
+      className: "",
+      node: null,
+      parent: null,
+      context: null,
+    });
+    for (const statement of program.body)
+      this.#visit(statement, { unit: top, className: "", isOutside: false }, program);
   }
 
   #open(unit: Omit<OpenUnit, "module" | "calls" | "names" | "usesThis">): OpenUnit {
@@ -120,7 +128,8 @@ class Reader {
 
   #enter(node: FunctionNode, { unit, className }: Place, context: AnyNode): Place {
     const inner = this.#open({ ...naming(node, context), className, node, parent: unit, context });
-    for (const parameter of node.params) for (const name of boundNames(parameter)) inner.names.set(name, null);
+    for (const parameter of node.params)
+      for (const name of boundNames(parameter)) inner.names.set(name, null);
     return { unit: inner, className, isOutside: false };
   }
 
@@ -203,7 +212,8 @@ function boundNames(pattern: AnyNode): string[] {
 export function children(node: AnyNode): AnyNode[] {
   const found: AnyNode[] = [];
   for (const value of Object.values(node) as unknown[]) {
-    for (const each of Array.isArray(value) ? (value as unknown[]) : [value]) if (isNode(each)) found.push(each);
+    for (const each of Array.isArray(value) ? (value as unknown[]) : [value])
+      if (isNode(each)) found.push(each);
   }
   return found;
 }

@@ -1,5 +1,121 @@
-/** What the explorer takes of the model: the one module that it loads as coroutines. */
-export { Cpu } from "../../guest/cpu.ts";
-export { runProgram } from "../../guest/run-program.ts";
-export { Machine } from "../../hypervisor/machine.ts";
+/** What the explorer needs of the model: the one module that it loads as coroutines, with the threads it runs. */
+import { Cpu } from "../../guest/cpu.ts";
+import type { RunLimits } from "../../guest/cpu.ts";
+import type { Toolstack } from "../../guest/ports.ts";
+import { Random } from "../../guest/random.ts";
+import { runProgram } from "../../guest/run-program.ts";
+import type { ProgramEnd } from "../../guest/run-program.ts";
+import type { GuestFormat, Scenario, ScenarioOptions } from "../../guest/scenario.ts";
+import type { DomainControl } from "../../hypervisor/domain-control.ts";
+import { Machine } from "../../hypervisor/machine.ts";
+import type { HostedVcpu, MachineHandle } from "../../hypervisor/machine.ts";
+import type { Clock } from "../../memory/clock.ts";
+import { vcpuId } from "../../memory/units.ts";
+
 export { SharedMemory } from "../../memory/shared-memory.ts";
+
+/** The machine that a plain one is too, as coroutines see it. */
+export function attachMachine(handle: MachineHandle): Machine {
+  return Machine.attach(handle);
+}
+
+/** A vCPU as after reset. */
+export function hostVcpu(machine: Machine, id: number, clock: Clock): HostedVcpu {
+  return machine.createVcpu(vcpuId(id), clock);
+}
+
+/** The toolstack's view of the domain. */
+export function hostToolstack(machine: Machine, clock: Clock): DomainControl {
+  return machine.createToolstack(clock);
+}
+
+/** What a thread of a scenario runs. */
+export interface ThreadPart {
+  readonly scenario: Scenario;
+  readonly guest: GuestFormat;
+  readonly shared: unknown;
+  readonly options: ScenarioOptions;
+  readonly seed: number;
+  readonly limits: RunLimits;
+}
+
+/** A vCPU's thread, from its start to its end. */
+export function runVcpu(hosted: HostedVcpu, part: ThreadPart): ProgramEnd {
+  const { vcpu } = hosted;
+  const { scenario, shared, options, seed, limits } = part;
+  vcpu.start();
+  const vcpus = vcpu.layout.sizes.vcpus;
+  const cpu = new Cpu({ vcpu, vcpus, format: part.guest, seed, operationsMax: 0, limits });
+  const end = runProgram(cpu, { scenario, shared, options });
+  vcpu.stop();
+  return end;
+}
+
+/** The toolstack's thread. */
+export function runToolstack(domain: DomainControl, machine: Machine, part: ThreadPart): void {
+  const toolstack = new ScheduledToolstack(domain, machine, part);
+  part.scenario.toolstack?.(toolstack, part.shared, part.options);
+}
+
+/** Gives up what a vCPU holds of the domain, after its program's end. */
+export function leave(hosted: HostedVcpu): void {
+  hosted.paging.teardownVcpu();
+}
+
+/** Takes the domain apart; what was left over, a sentence each without its full stop. */
+export function takeApart(domain: DomainControl): string[] {
+  return domain.teardown();
+}
+
+/** A toolstack that is one thread among the vCPUs'. */
+class ScheduledToolstack implements Toolstack {
+  readonly #domain: DomainControl;
+  readonly #limits: RunLimits;
+  readonly #random: Random;
+
+  constructor(domain: DomainControl, machine: Machine, { seed, limits }: ThreadPart) {
+    this.#domain = domain;
+    this.#limits = limits;
+    this.#random = new Random(seed, machine.config.vcpus);
+  }
+
+  running(): boolean {
+    return !this.#limits.isOver();
+  }
+
+  removePage(gfn: number): void {
+    this.#domain.removePage(gfn);
+  }
+
+  addPage(gfn: number): boolean {
+    return this.#domain.addPage(gfn);
+  }
+
+  movePage(gfn: number): boolean {
+    return this.#domain.movePage(gfn);
+  }
+
+  setAllocation(pages: number): number {
+    return this.#domain.setAllocation(pages);
+  }
+
+  allocation(): number {
+    return this.#domain.allocation();
+  }
+
+  deviceWrite(address: number, value: number): void {
+    this.#domain.deviceWrite(address, value);
+  }
+
+  destroy(): void {
+    this.#domain.beginDestroy();
+  }
+
+  letRun(): void {
+    // Whoever runs next is the scheduler's choice, at every access.
+  }
+
+  random(bound: number): number {
+    return this.#random.below(bound);
+  }
+}

@@ -16,6 +16,8 @@ export interface Failure {
   /** Thread or vCPU, -1 when it is nobody's in particular. */
   readonly thread: number;
   readonly message: string;
+  /** Failures with the same key are the same bug; the check's name when left out. */
+  readonly key?: string;
 }
 
 /** A lock that is taken in one operation. */

@@ -1,14 +1,22 @@
 /** The uniform random walk: at each point, any thread that can go on, with the same probability (concurrency 3.1). */
 import type { Scheduler } from "./scheduler.ts";
 import type { Strategy } from "./strategy.ts";
-import { RandomStream } from "./random-stream.ts";
+import { RandomStream, derivedSeed } from "./random-stream.ts";
 
 /** A random walk through the schedules. */
 export class RandomWalk implements Strategy {
-  readonly #random: RandomStream;
+  readonly name = "random";
+  readonly #random = new RandomStream(0);
+  readonly #seed: number;
 
-  constructor(random: RandomStream) {
-    this.#random = random;
+  /** A walk from a seed of 32 bits; each execution draws from a stream of its own. */
+  constructor(seed: number) {
+    this.#seed = seed;
+  }
+
+  begin(_: Scheduler, iteration: number): boolean {
+    this.#random.reseed(derivedSeed(this.#seed, iteration));
+    return true;
   }
 
   choose(_: Scheduler, enabled: number): number {
@@ -22,5 +30,13 @@ export class RandomWalk implements Strategy {
 
   committed(): void {
     // A walk has no memory.
+  }
+
+  spawned(): void {
+    // Nor expectations.
+  }
+
+  end(): void {
+    // Nothing to learn.
   }
 }

@@ -8,6 +8,7 @@
 import { AccessKind, FIRST_BLOCKING } from "../coroutine/accessors.ts";
 import { SITES } from "../coroutine/sites.ts";
 import { Doorbell } from "../../memory/vcpu-area.ts";
+import { RandomWalk } from "./random-walk.ts";
 import type { Strategy } from "./strategy.ts";
 
 /** Most threads of an execution. */
@@ -166,7 +167,9 @@ export class Scheduler {
     this.#coroutines.push(coroutine);
     this.doorbell[thread] = doorbell;
     this.live |= 1 << thread;
-    if (this.#isRunning) this.#start(thread);
+    if (!this.#isRunning) return thread;
+    this.#start(thread);
+    this.#strategy.spawned(this, thread);
     return thread;
   }
 
@@ -265,7 +268,10 @@ export class Scheduler {
     switch (this.kind[thread]) {
       case SPIN: {
         const doorbell = this.other[thread] ?? NONE;
-        return view[cell] !== this.operand[thread] || (doorbell >= 0 && ((view[doorbell] ?? 0) & FLUSH_ASKED) !== 0);
+        return (
+          view[cell] !== this.operand[thread] ||
+          (doorbell >= 0 && ((view[doorbell] ?? 0) & FLUSH_ASKED) !== 0)
+        );
       }
       case LOCK:
         return view[cell] === 0;
@@ -362,7 +368,4 @@ export class Scheduler {
 const GENERATORS: object = Object.getPrototypeOf(Object.getPrototypeOf((function* () {})())) as object;
 
 /** The one scheduler of this thread, by which rewritten modules know it. */
-export const SCHEDULER: Scheduler = new Scheduler({
-  choose: (_, enabled) => 31 - Math.clz32(enabled),
-  committed: () => undefined,
-});
+export const SCHEDULER: Scheduler = new Scheduler(new RandomWalk(0));

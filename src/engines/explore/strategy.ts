@@ -3,6 +3,10 @@ import type { Scheduler } from "./scheduler.ts";
 
 /** Chooses the next thread, at every point of an execution. */
 export interface Strategy {
+  /** As users name it. */
+  readonly name: string;
+  /** A new execution begins, the `iteration`th from 0. False: there is nothing left to explore. */
+  begin(scheduler: Scheduler, iteration: number): boolean;
   /**
    * The thread that goes on, of those whose bits are set; at least one is. -1 gives the execution up. Asked also when
    * there is only one.
@@ -10,4 +14,8 @@ export interface Strategy {
   choose(scheduler: Scheduler, enabled: number): number;
   /** The thread is about to perform its pending operation. */
   committed(scheduler: Scheduler, thread: number): void;
+  /** A thread was added during the execution by the one that runs. Its first operation is pending. */
+  spawned(scheduler: Scheduler, thread: number): void;
+  /** The execution is over; `ending` is an `Ending`. */
+  end(scheduler: Scheduler, ending: number): void;
 }

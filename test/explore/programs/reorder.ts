@@ -12,7 +12,10 @@ function setter({ memory }: ProgramWorld): void {
 function checker(world: ProgramWorld): void {
   const { memory } = world;
   const isOld = memory.loadWord(A) === 0 && memory.loadWord(B) === 0;
-  world.check(isOld || (memory.loadWord(A) === 1 && memory.loadWord(B) === -1), "half of a setter's writes is seen");
+  world.check(
+    isOld || (memory.loadWord(A) === 1 && memory.loadWord(B) === -1),
+    "half of a setter's writes is seen",
+  );
 }
 
 /** Two setters, one checker. */

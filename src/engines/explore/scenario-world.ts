@@ -1,0 +1,168 @@
+/** A scenario's machine and vCPUs under the scheduler: the model as coroutines, the checks as they are. */
+import { auditMachine } from "../../checks/audit.ts";
+import { Loader } from "../../guest/loader.ts";
+import { Machine } from "../../hypervisor/machine.ts";
+import type { HostedVcpu } from "../../hypervisor/machine.ts";
+import type { MachineConfig } from "../../hypervisor/machine-config.ts";
+import type { GuestFormat, Scenario, ScenarioOptions } from "../../guest/scenario.ts";
+import type { Clock } from "../../memory/clock.ts";
+import type { Finding } from "../../machine/vcpu.ts";
+import { vcpuId } from "../../memory/units.ts";
+import { VcpuCell, vcpuArea } from "../../memory/vcpu-area.ts";
+import { isDestroyed, locksLeftHeld } from "../stress/audit.ts";
+import type * as Model from "./model.ts";
+import { asCoroutine } from "./program-world.ts";
+import type { Failure } from "./program-world.ts";
+import { Ending, SCHEDULER } from "./scheduler.ts";
+import type { World } from "./world.ts";
+
+/** What a world is made of. */
+export interface ScenarioSetup {
+  /** The scenario as it is: it boots the machine and says what must hold. */
+  readonly scenario: Scenario;
+  /** The same as coroutines: its programs run. */
+  readonly coroutines: Scenario;
+  readonly model: typeof Model;
+  readonly config: MachineConfig;
+  readonly guest: GuestFormat;
+  readonly options: ScenarioOptions;
+  readonly seed: number;
+  /** Rounds of each program. */
+  readonly rounds: number;
+  /** Puts a mutant's parts into a vCPU that has just been made. */
+  readonly mutate?: (hosted: HostedVcpu) => void;
+}
+
+/** Time in steps of the schedule. */
+class StepClock implements Clock {
+  now(): number {
+    return SCHEDULER.steps;
+  }
+}
+
+/** Private regions: written without scheduling points, so restored as a whole. */
+const PRIVATE_REGIONS = ["counters", "tlbs", "structureCaches", "vcpus"] as const;
+
+/** The machine of a scenario, executed again and again. */
+export class ScenarioWorld implements World {
+  readonly name: string;
+  /** The machine as checks see it. */
+  readonly machine: Machine;
+  readonly #setup: ScenarioSetup;
+  readonly #shared: unknown;
+  readonly #clock = new StepClock();
+  #hosted: HostedVcpu[] = [];
+  #ends: string[] = [];
+  #toolstackFindings: readonly Finding[] = [];
+
+  constructor(setup: ScenarioSetup) {
+    this.#setup = setup;
+    this.name = setup.scenario.name;
+    this.machine = Machine.create(setup.config, this.#clock);
+    const loader = new Loader({
+      ram: this.machine.guestRam(),
+      format: setup.guest,
+      vcpus: setup.config.vcpus,
+    });
+    this.#shared = structuredClone(setup.scenario.boot(loader, setup.options));
+    SCHEDULER.adopt(this.machine.memory.view);
+  }
+
+  begin(): void {
+    const { model, config } = this.#setup;
+    SCHEDULER.restore();
+    for (const name of PRIVATE_REGIONS) {
+      const { offset, words } = this.machine.layout.regions[name];
+      SCHEDULER.touch(offset, words);
+    }
+    SCHEDULER.begin();
+    this.#hosted = [];
+    this.#ends = Array.from({ length: config.vcpus }, () => "");
+    this.#toolstackFindings = [];
+    for (let id = 0; id < config.vcpus; id++) this.#addVcpu(id);
+    if (this.#setup.scenario.toolstack !== undefined) this.#addToolstack(model);
+  }
+
+  end(ending: number): readonly Failure[] {
+    const failures: Failure[] = [...this.#found()];
+    if (ending !== Ending.done || failures.length > 0) return failures;
+    for (const { check, vcpu, message } of [...locksLeftHeld(this.machine), ...auditMachine(this.machine)])
+      failures.push({ check, thread: vcpu, message });
+    failures.push(...this.#unkeptPromises());
+    if (failures.length === 0) failures.push(...this.#leaks());
+    return failures;
+  }
+
+  threadName(thread: number): string {
+    return thread === this.#setup.config.vcpus ? "toolstack" : `vCPU ${String(thread)}`;
+  }
+
+  #addVcpu(id: number): void {
+    const { model, mutate, coroutines, guest, options, seed } = this.#setup;
+    // Each vCPU has a view of its own, as each thread has: what an access leaves in it is nobody else's.
+    const machine = model.attachMachine(this.machine.handle);
+    const hosted = drain<HostedVcpu>(model.hostVcpu(machine, id, this.#clock));
+    mutate?.(hosted);
+    this.#hosted.push(hosted);
+    const part = { scenario: coroutines, guest, options, seed, shared: this.#shared, limits: this.#limits() };
+    const body = asCoroutine(model.runVcpu(hosted, part));
+    const area = vcpuArea(this.machine.layout, vcpuId(id));
+    SCHEDULER.add(
+      {
+        next: () => {
+          const result = body.next();
+          if (result.done === true) this.#ends[id] = String(result.value);
+          return result;
+        },
+      },
+      area + VcpuCell.doorbell,
+    );
+  }
+
+  #addToolstack(model: typeof Model): void {
+    const { coroutines, guest, options, seed, config } = this.#setup;
+    const machine = model.attachMachine(this.machine.handle);
+    const domain = drain<ReturnType<typeof Model.hostToolstack>>(model.hostToolstack(machine, this.#clock));
+    this.#toolstackFindings = domain.findings;
+    const part = { scenario: coroutines, guest, options, seed, shared: this.#shared, limits: this.#limits() };
+    const area = vcpuArea(this.machine.layout, vcpuId(config.vcpus));
+    SCHEDULER.add(asCoroutine(model.runToolstack(domain, machine, part)), area + VcpuCell.doorbell);
+  }
+
+  #limits(): { isOver: () => boolean } {
+    let left = this.#setup.rounds;
+    return { isOver: () => left-- <= 0 };
+  }
+
+  #found(): Failure[] {
+    const all = [...this.#hosted.flatMap(({ vcpu }) => vcpu.findings), ...this.#toolstackFindings];
+    return all.map(({ check, vcpu, message }) => ({ check, thread: vcpu, message }));
+  }
+
+  #unkeptPromises(): Failure[] {
+    const { scenario, guest, options, config } = this.#setup;
+    const haveAllFinished = this.#ends.every((end) => end === "finished");
+    if (scenario.holds === undefined || !haveAllFinished || isDestroyed(this.machine)) return [];
+    const ram = this.machine.guestRam();
+    const broken = scenario.holds({ ram, format: guest, vcpus: config.vcpus }, this.#shared, options);
+    return broken.map((message) => ({ check: "scenario", thread: -1, message }));
+  }
+
+  #leaks(): Failure[] {
+    for (const hosted of this.#hosted) drain(this.#setup.model.leave(hosted));
+    const { model } = this.#setup;
+    const machine = model.attachMachine(this.machine.handle);
+    const domain = drain<ReturnType<typeof Model.hostToolstack>>(model.hostToolstack(machine, this.#clock));
+    // By coroutines too: what they write is known, and is restored.
+    const left = drain<string[]>(model.takeApart(domain));
+    return left.map((message) => ({ check: "leak", thread: -1, message: `After teardown, ${message}.` }));
+  }
+}
+
+/** Runs a coroutine to its end outside of an execution, where nothing yields. */
+export function drain<Result>(value: unknown): Result {
+  if (!SCHEDULER.isCoroutine(value)) return value as Result;
+  const result = value.next();
+  if (result.done !== true) throw new Error("a coroutine yielded outside of an execution");
+  return result.value as Result;
+}

@@ -1,0 +1,23 @@
+/** What is executed again and again, each time from the same beginning. */
+import type { Failure } from "./program-world.ts";
+import type { Observer } from "./scheduler.ts";
+
+/** A check that watches an execution, operation by operation. Checks are plain code over the same memory. */
+export interface ExecutionCheck extends Observer {
+  /** A new execution begins. */
+  begin(): void;
+  /** What was found in the execution that is over. */
+  end(ending: number): readonly Failure[];
+}
+
+/** A program of several threads with the checks that belong to it. */
+export interface World {
+  /** Name of what is explored, as reports call it. */
+  readonly name: string;
+  /** Makes everything as in the beginning and adds the threads to the scheduler. */
+  begin(): void;
+  /** Everything wrong with the execution that is over, which ended as an `Ending` says. */
+  end(ending: number): readonly Failure[];
+  /** What a thread is called: `vCPU 0`, `toolstack`. */
+  threadName(thread: number): string;
+}
