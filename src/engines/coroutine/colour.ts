@@ -26,24 +26,29 @@ export interface Refusal {
 
 /** Methods of JavaScript's own objects: a coroutine of that name would be mistaken for one of them. */
 const BUILTIN_METHODS: ReadonlySet<string> = new Set(
-  [Array, Map, Set, WeakMap, String, Int32Array, Promise, Function, RegExp, Number]
-    .flatMap((type) => Object.getOwnPropertyNames(type.prototype as object))
-    .concat(Object.getOwnPropertyNames(Int32Array.prototype), [
-      "next",
-      "return",
-      "throw",
-      "then",
-      "from",
-      "of",
-      "isArray",
-      "entries",
-      "keys",
-      "values",
-      "assign",
-      "freeze",
-    ])
-    .concat(Object.getOwnPropertyNames(Object.getPrototypeOf(Int32Array.prototype) as object)),
+  [Array, Map, Set, WeakMap, String, Int32Array, Promise, Function, RegExp, Number, function* () {}].flatMap(
+    (type) => methodNames(type.prototype),
+  ),
 );
+
+/** What JavaScript's own functions hang on: nothing of that name is ever the model's. */
+const GLOBAL_OBJECTS: ReadonlySet<string> = new Set([
+  "Array",
+  "Atomics",
+  "JSON",
+  "Math",
+  "Number",
+  "Object",
+  "Reflect",
+  "String",
+  "Symbol",
+  "Int32Array",
+]);
+
+function methodNames(prototype: unknown): string[] {
+  if (typeof prototype !== "object" || prototype === null) return [];
+  return [...Object.getOwnPropertyNames(prototype), ...methodNames(Object.getPrototypeOf(prototype))];
+}
 
 /** Functions that take a function and know what to do with a coroutine. */
 const TAKES_COROUTINES: ReadonlySet<string> = new Set(["defineScenario", "spawnThread", "spawn", "explore"]);
@@ -111,7 +116,8 @@ export class Colouring {
   #nameOf(node: CallExpression | NewExpression, unit: CodeUnit): string | undefined {
     const { callee } = node;
     if (callee.type === "MemberExpression") {
-      if (callee.computed) return undefined;
+      if (callee.computed || (callee.object.type === "Identifier" && GLOBAL_OBJECTS.has(callee.object.name)))
+        return undefined;
       const name = memberName(callee.property);
       return name.startsWith("#") ? privateName(unit, name) : `method ${name}`;
     }
@@ -182,10 +188,12 @@ function ownName(unit: CodeUnit): string | undefined {
     case "accessor":
     case "module":
       return undefined;
-    default:
-      if (unit.context?.type === "Property") return `method ${unit.name}`;
-      return unit.name === "" ? undefined : `function ${unit.module.url} ${pathOf(unit)}`;
+    case "function":
+    case "arrow":
+      break;
   }
+  if (unit.context?.type === "Property") return `method ${unit.name}`;
+  return unit.name === "" ? undefined : `function ${unit.module.url} ${pathOf(unit)}`;
 }
 
 function pathOf(unit: CodeUnit): string {
@@ -214,8 +222,8 @@ function reasonAgainst(unit: CodeUnit): string | undefined {
   if (kind === "constructor")
     return `the constructor of ${unit.className} reaches shared memory: do it in a method`;
   if (node === null) return undefined;
-  if ("async" in node && node.async === true) return `the async function ${name} reaches shared memory`;
-  if ("generator" in node && node.generator === true) return `the generator ${name} reaches shared memory`;
+  if ("async" in node && node.async) return `the async function ${name} reaches shared memory`;
+  if ("generator" in node && node.generator) return `the generator ${name} reaches shared memory`;
   if (kind === "method" && BUILTIN_METHODS.has(name))
     return `the method ${name} reaches shared memory, but is called as one of JavaScript's own: give it another name`;
   if (kind === "arrow" && unit.usesThis) return "an arrow function that uses `this` reaches shared memory";

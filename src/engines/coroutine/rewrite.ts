@@ -2,7 +2,7 @@
  * Makes coroutines of coloured functions: a scheduling point before each shared access, `yield*` before each call of
  * another coroutine. Only insertions, none with a line break, so that every line is where it was in the source.
  */
-import MagicString from "magic-string";
+import { MagicString } from "magic-string";
 import type { AnyNode, CallExpression, NewExpression } from "acorn";
 import { AccessKind } from "./accessors.ts";
 import type { Accessor } from "./accessors.ts";

@@ -190,22 +190,15 @@ export function memberName(key: AnyNode): string {
 }
 
 function boundNames(pattern: AnyNode): string[] {
-  switch (pattern.type) {
-    case "Identifier":
-      return [pattern.name];
-    case "ObjectPattern":
-      return pattern.properties.flatMap((each) =>
-        boundNames(each.type === "RestElement" ? each.argument : each.value),
-      );
-    case "ArrayPattern":
-      return pattern.elements.flatMap((each) => (each === null ? [] : boundNames(each)));
-    case "AssignmentPattern":
-      return boundNames(pattern.left);
-    case "RestElement":
-      return boundNames(pattern.argument);
-    default:
-      return [];
-  }
+  if (pattern.type === "Identifier") return [pattern.name];
+  if (pattern.type === "AssignmentPattern") return boundNames(pattern.left);
+  if (pattern.type === "RestElement") return boundNames(pattern.argument);
+  if (pattern.type === "ArrayPattern")
+    return pattern.elements.flatMap((each) => (each === null ? [] : boundNames(each)));
+  if (pattern.type !== "ObjectPattern") return [];
+  return pattern.properties.flatMap((each) =>
+    boundNames(each.type === "RestElement" ? each.argument : each.value),
+  );
 }
 
 /** The nodes directly below a node, in the order of the text. */

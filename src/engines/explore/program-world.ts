@@ -123,6 +123,6 @@ export class ProgramWorld implements SyncObject {
 
 /** What a rewritten function returned; a function that reaches no shared memory has run to its end already. */
 export function asCoroutine(value: unknown): Coroutine {
-  if (SCHEDULER.isCoroutine(value)) return value as Coroutine;
+  if (SCHEDULER.isCoroutine(value)) return value;
   return { next: () => ({ done: true, value: undefined }) };
 }

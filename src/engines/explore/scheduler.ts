@@ -257,7 +257,7 @@ export class Scheduler {
   }
 
   /** Whether what a call returned is a coroutine that has to be run. */
-  isCoroutine(value: unknown): value is Generator {
+  isCoroutine(value: unknown): value is Coroutine {
     return typeof value === "object" && value !== null && GENERATORS.isPrototypeOf(value);
   }
 
@@ -265,7 +265,7 @@ export class Scheduler {
   canGoOn(thread: number): boolean {
     const cell = this.cell[thread] ?? 0;
     const { view } = this;
-    switch (this.kind[thread]) {
+    switch (this.kind[thread] ?? 0) {
       case SPIN: {
         const doorbell = this.other[thread] ?? NONE;
         return (
@@ -365,7 +365,13 @@ export class Scheduler {
   }
 }
 
-const GENERATORS: object = Object.getPrototypeOf(Object.getPrototypeOf((function* () {})())) as object;
+/** What every generator inherits from. */
+const GENERATORS: object = prototypeOf(prototypeOf((function* () {})()));
+
+function prototypeOf(value: object): object {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return typeof prototype === "object" && prototype !== null ? prototype : {};
+}
 
 /** The one scheduler of this thread, by which rewritten modules know it. */
 export const SCHEDULER: Scheduler = new Scheduler(new RandomWalk(0));
