@@ -10,8 +10,27 @@ import type { SharedMemory } from "./shared-memory.ts";
 import { mfn } from "./units.ts";
 import type { Mfn } from "./units.ts";
 
+/** The fields of a frame record, a word each, in the order of their arrays. */
+export const FRAME_FIELD_NAMES = [
+  "use",
+  "type",
+  "count",
+  "typecount",
+  "pageType",
+  "shadowFlags",
+  "back",
+  "up",
+  "nextFrame",
+  "previousFrame",
+  "hashNext",
+  "state",
+  "timestamp",
+  "generation",
+  "sibling",
+] as const;
+
 /** Number of fields, so of words, in a frame record. */
-export const FRAME_FIELDS = 15;
+export const FRAME_FIELDS: number = FRAME_FIELD_NAMES.length;
 
 /** What a frame is used for. */
 export const FrameUse = { heap: 0, guest: 1, pool: 2 } as const;
@@ -48,24 +67,25 @@ export class FrameTable {
   constructor(memory: SharedMemory, layout: Layout) {
     const { offset } = layout.regions.records;
     const { frames } = layout.sizes;
-    const field = (index: number): number => offset + index * frames;
+    const field = (name: (typeof FRAME_FIELD_NAMES)[number]): number =>
+      offset + FRAME_FIELD_NAMES.indexOf(name) * frames;
     this.frames = frames;
     this.#memory = memory;
-    this.#use = field(0);
-    this.#type = field(1);
-    this.#count = field(2);
-    this.#typecount = field(3);
-    this.#pageType = field(4);
-    this.#shadowFlags = field(5);
-    this.#back = field(6);
-    this.#up = field(7);
-    this.#next = field(8);
-    this.#previous = field(9);
-    this.#hashNext = field(10);
-    this.#state = field(11);
-    this.#timestamp = field(12);
-    this.#generation = field(13);
-    this.#sibling = field(14);
+    this.#use = field("use");
+    this.#type = field("type");
+    this.#count = field("count");
+    this.#typecount = field("typecount");
+    this.#pageType = field("pageType");
+    this.#shadowFlags = field("shadowFlags");
+    this.#back = field("back");
+    this.#up = field("up");
+    this.#next = field("nextFrame");
+    this.#previous = field("previousFrame");
+    this.#hashNext = field("hashNext");
+    this.#state = field("state");
+    this.#timestamp = field("timestamp");
+    this.#generation = field("generation");
+    this.#sibling = field("sibling");
   }
 
   /** What the frame is used for, a `FrameUse`. */

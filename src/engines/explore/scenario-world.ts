@@ -1,5 +1,6 @@
 /** A scenario's machine and vCPUs under the scheduler: the model as coroutines, the checks as they are. */
 import { auditMachine } from "../../checks/audit.ts";
+import { cellName } from "../../checks/cell-names.ts";
 import { Loader } from "../../guest/loader.ts";
 import { Machine } from "../../hypervisor/machine.ts";
 import type { HostedVcpu } from "../../hypervisor/machine.ts";
@@ -14,6 +15,7 @@ import type * as Model from "./model.ts";
 import { asCoroutine } from "./program-world.ts";
 import type { Failure } from "./program-world.ts";
 import { Ending, SCHEDULER } from "./scheduler.ts";
+import type { Observer } from "./scheduler.ts";
 import type { World } from "./world.ts";
 
 /** What a world is made of. */
@@ -48,6 +50,7 @@ export class ScenarioWorld implements World {
   readonly name: string;
   /** The machine as checks see it. */
   readonly machine: Machine;
+  readonly observer: Observer | null;
   readonly #setup: ScenarioSetup;
   readonly #shared: unknown;
   readonly #clock = new StepClock();
@@ -58,6 +61,7 @@ export class ScenarioWorld implements World {
   constructor(setup: ScenarioSetup) {
     this.#setup = setup;
     this.name = setup.scenario.name;
+    this.observer = null;
     this.machine = Machine.create(setup.config, this.#clock);
     const loader = new Loader({
       ram: this.machine.guestRam(),
@@ -91,6 +95,10 @@ export class ScenarioWorld implements World {
     failures.push(...this.#unkeptPromises());
     if (failures.length === 0) failures.push(...this.#leaks());
     return failures;
+  }
+
+  cellName(cell: number): string {
+    return cellName(this.machine.layout, cell);
   }
 
   threadName(thread: number): string {

@@ -14,10 +14,14 @@ export interface ExecutionCheck extends Observer {
 export interface World {
   /** Name of what is explored, as reports call it. */
   readonly name: string;
+  /** What watches its executions, null for nothing. */
+  readonly observer: Observer | null;
   /** Makes everything as in the beginning and adds the threads to the scheduler. */
   begin(): void;
   /** Everything wrong with the execution that is over, which ended as an `Ending` says. */
   end(ending: number): readonly Failure[];
   /** What a thread is called: `vCPU 0`, `toolstack`. */
   threadName(thread: number): string;
+  /** What a cell is called: `vCPU 1 doorbell`. */
+  cellName(cell: number): string;
 }

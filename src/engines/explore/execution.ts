@@ -1,0 +1,121 @@
+/** One execution of a world under a strategy: from the same beginning to its end, with what was found. */
+import { DirectedStrategy, RecordingStrategy } from "./directives.ts";
+import type { Directive } from "./directives.ts";
+import type { Failure } from "./program-world.ts";
+import { Ending, SCHEDULER } from "./scheduler.ts";
+import type { Observer, Scheduler } from "./scheduler.ts";
+import type { Strategy } from "./strategy.ts";
+import { TraceRecorder } from "./trace-recorder.ts";
+import type { Step } from "./trace-recorder.ts";
+import type { World } from "./world.ts";
+
+/** What came of an execution. */
+export interface Execution {
+  /** An `Ending`. */
+  readonly ending: number;
+  readonly points: number;
+  readonly steps: number;
+  readonly failures: readonly Failure[];
+}
+
+/** An execution with everything that happened. */
+export interface RecordedExecution extends Execution {
+  readonly directives: readonly Directive[];
+  readonly trace: readonly Step[];
+}
+
+/** What makes two failures the same bug. */
+export function keyOfFailure({ check, key }: Failure): string {
+  return key ?? check;
+}
+
+/** Executes iteration `iteration` of a strategy; null when the strategy has nothing left. */
+export function execute(world: World, strategy: Strategy, iteration: number): Execution | null {
+  SCHEDULER.use(strategy);
+  world.begin();
+  if (!strategy.begin(SCHEDULER, iteration)) return null;
+  SCHEDULER.observer = world.observer;
+  const failures: Failure[] = [];
+  let ending: number = Ending.stopped;
+  try {
+    ending = SCHEDULER.run();
+  } catch (error) {
+    failures.push(thrown(error));
+  }
+  const { points, steps } = SCHEDULER;
+  strategy.end(SCHEDULER, ending);
+  failures.push(...world.end(ending));
+  if (ending === Ending.deadlock && failures.length === 0) failures.push(deadlock(world));
+  return { ending, points, steps, failures };
+}
+
+/** Executes with a trace and the schedule written down. */
+export function record(world: World, strategy: Strategy, iteration: number): RecordedExecution | null {
+  const recorder = new TraceRecorder();
+  const recording = new RecordingStrategy(strategy);
+  const execution = execute(observed(world, recorder), recording, iteration);
+  if (execution === null) return null;
+  return { ...execution, directives: recording.directives, trace: recorder.steps };
+}
+
+/** Executes along directives, with a trace. */
+export function replay(world: World, directives: readonly Directive[]): RecordedExecution {
+  const execution = record(world, new DirectedStrategy(directives), 0);
+  if (execution === null) throw new Error("directives are never exhausted");
+  return execution;
+}
+
+/** A world that somebody else watches too. */
+function observed(world: World, recorder: TraceRecorder): World {
+  const { observer } = world;
+  return {
+    name: world.name,
+    observer: observer === null ? recorder : new Both(recorder, observer),
+    begin: () => {
+      recorder.begin();
+      world.begin();
+    },
+    end: (ending) => world.end(ending),
+    threadName: (thread) => world.threadName(thread),
+    cellName: (cell) => world.cellName(cell),
+  };
+}
+
+/** Two observers as one. */
+class Both implements Observer {
+  readonly #first: Observer;
+  readonly #second: Observer;
+
+  constructor(first: Observer, second: Observer) {
+    this.#first = first;
+    this.#second = second;
+  }
+
+  beforeStep(scheduler: Scheduler, thread: number): void {
+    this.#first.beforeStep(scheduler, thread);
+    this.#second.beforeStep(scheduler, thread);
+  }
+
+  afterStep(scheduler: Scheduler, thread: number): void {
+    this.#first.afterStep(scheduler, thread);
+    this.#second.afterStep(scheduler, thread);
+  }
+}
+
+function thrown(error: unknown): Failure {
+  const thread = SCHEDULER.current;
+  if (!(error instanceof Error)) return { check: "exception", thread, message: `It threw ${String(error)}.` };
+  const place = /\(?file:\/\/([^)\s?]+)[^)\s]*?:(\d+):\d+\)?/.exec(error.stack ?? "");
+  const where = place === null ? "" : ` (at ${place[1] ?? ""}:${place[2] ?? ""})`;
+  return { check: "exception", thread, message: `${error.name}: ${error.message}${where}` };
+}
+
+/** A deadlock about which no check knew more. */
+function deadlock(world: World): Failure {
+  const waiting: string[] = [];
+  for (let thread = 0; thread < SCHEDULER.threads; thread++) {
+    if (((SCHEDULER.live >>> thread) & 1) === 0) continue;
+    waiting.push(`${world.threadName(thread)} on ${world.cellName(SCHEDULER.cell[thread] ?? 0)}`);
+  }
+  return { check: "deadlock", thread: -1, message: `Nobody can go on: ${waiting.join(", ")}.` };
+}
