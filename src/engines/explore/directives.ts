@@ -57,6 +57,43 @@ export class DirectedStrategy implements Strategy {
   }
 }
 
+/** Chooses the threads of an earlier execution again, point by point. */
+export class RepeatingStrategy implements Strategy {
+  readonly name = "repeating";
+  readonly #chosen: Uint8Array;
+  /** The first point at which the thread of then cannot go on: the executions are not of the same program. */
+  divergedAt: number | null = null;
+
+  /** From `Scheduler.chosen` as it was after the execution. */
+  constructor(chosen: Uint8Array) {
+    this.#chosen = chosen;
+  }
+
+  begin(): boolean {
+    this.divergedAt = null;
+    return true;
+  }
+
+  choose({ points, current }: Scheduler, enabled: number): number {
+    const next = this.#chosen[points] ?? THREADS_MAX;
+    if (next < THREADS_MAX && ((enabled >>> next) & 1) !== 0) return next;
+    this.divergedAt ??= points;
+    return defaultChoice(current, enabled);
+  }
+
+  committed(): void {
+    // Points are counted by the scheduler.
+  }
+
+  spawned(): void {
+    // Nothing to learn.
+  }
+
+  end(): void {
+    // Nothing to learn.
+  }
+}
+
 /** Lets another strategy choose, and notes where it differs from the default. */
 export class RecordingStrategy implements Strategy {
   readonly name: string;

@@ -14,6 +14,9 @@ import type { Strategy } from "./strategy.ts";
 /** Most threads of an execution. */
 export const THREADS_MAX = 32;
 
+/** Most points of an execution. */
+export const POINTS_MAX: number = 1 << 20;
+
 /** A thread under the scheduler: what a rewritten function returns when it is called. */
 export type Coroutine = Iterator<undefined, unknown, undefined>;
 
@@ -82,8 +85,11 @@ export class Scheduler {
   points = 0;
   /** Operations performed in this execution. */
   steps = 0;
-  pointsMax = 1 << 30;
+  /** Points after which an execution is given up; at most `POINTS_MAX`. */
+  pointsMax: number = POINTS_MAX;
   ending = 0;
+  /** The thread chosen at each point of the last execution, from index 1. */
+  readonly chosen = new Uint8Array(POINTS_MAX + 2);
   observer: Observer | null = null;
   /** Memory of the program. */
   view: Int32Array = new Int32Array(0);
@@ -134,6 +140,18 @@ export class Scheduler {
   touch(cell: number, count: number): void {
     const last = (cell + count - 1) >>> GRANULE_SHIFT;
     for (let granule = cell >>> GRANULE_SHIFT; granule <= last; granule++) this.#markGranule(granule);
+  }
+
+  /** A number that two executions share if they left the same in memory, and otherwise hardly ever. */
+  fingerprint(): number {
+    const { view } = this;
+    let hash = this.steps | 0;
+    for (let index = 0; index < this.#dirtyCount; index++) {
+      const from = (this.#dirtyList[index] ?? 0) << GRANULE_SHIFT;
+      const to = Math.min(from + GRANULE, view.length);
+      for (let at = from; at < to; at++) hash = (Math.imul(hash, 31) + (view[at] ?? 0)) | 0;
+    }
+    return hash;
   }
 
   /** Cells that differ from what was adopted, for the check that nothing leaks from one execution into another. */
@@ -345,7 +363,9 @@ export class Scheduler {
     this.enabled = enabled;
     if (enabled === 0) return this.#over(Ending.deadlock);
     const next = this.#strategy.choose(this, enabled);
-    return next < 0 ? this.#over(Ending.abandoned) : next;
+    if (next < 0) return this.#over(Ending.abandoned);
+    this.chosen[this.points] = next;
+    return next;
   }
 
   #over(ending: number): number {
