@@ -162,8 +162,7 @@ export class FlatGuest {
 
   /**
    * Whether the machine is to be asked at all. What it does not do, by its specification: a user-mode store to a root that
-   * is loaded, which ends the domain, or one that crosses pages into tables that it goes through itself, which never
-   * ends; and an access of which one half is a device's.
+   * is loaded, which ends the domain; and an access of which one half is a device's.
    */
   canBeAsked(cpu: FlatCpu, wish: Wish): boolean {
     const parts = this.#parts(cpu, wish);
@@ -172,9 +171,8 @@ export class FlatGuest {
     if (crosses && parts.some(({ choices }) => choices.some(({ gfn }) => !this.memory.has(gfn))))
       return false;
     const isUserWrite = cpu.cpl === 3 && !cpu.implicit && writes(wish);
-    if (!isUserWrite) return true;
-    const tables = new Set(parts.flatMap(({ walk }) => walk.tables));
-    return !passed.some(({ walk }) => (crosses && tables.has(walk.gfn)) || this.isLoadedRoot(walk.gfn));
+    if (!isUserWrite || crosses) return true;
+    return !passed.some(({ walk }) => this.isLoadedRoot(walk.gfn));
   }
 
   /** The page that a supervisor's load of an address finds now, -1 when there is none. */

@@ -76,8 +76,6 @@ export interface Walked {
   readonly shift: number;
   /** Entries that get bits set, leaf first. */
   readonly marks: readonly Mark[];
-  /** Gfns of the tables on the way, without the root. */
-  readonly tables: readonly number[];
 }
 
 export interface Mark {
@@ -97,11 +95,9 @@ export function walkFlat(
 ): Walked {
   const { levels } = registers;
   if (levels === 0) return identity(address);
-  const tables: number[] = [];
   const refused = (faultBits: number): Walked => ({
     ...NOTHING,
     errorCode: faultBits | reported(levels, registers, asked),
-    tables,
   });
   const marks: Mark[] = [];
   let writable = true;
@@ -111,7 +107,6 @@ export function walkFlat(
   for (let level: number = levels; ; level--) {
     const isPdpte = levels === 3 && level === 3;
     if (!isPdpte && !memory.has(table)) return refused(0);
-    if (!isPdpte && level !== levels) tables.push(table);
     const size = entryBytes(levels);
     const at = table * 4096 + slotOf(levels, level, address) * size;
     const entry = isPdpte
@@ -142,7 +137,6 @@ export function walkFlat(
         dirty,
         shift,
         marks: marks.toReversed(),
-        tables,
       };
     }
     if (!isPdpte) marks.push({ at, size, bits: Bit.a });
@@ -150,7 +144,7 @@ export function walkFlat(
   }
 }
 
-const NOTHING: Omit<Walked, "errorCode" | "tables"> = {
+const NOTHING: Omit<Walked, "errorCode"> = {
   gfn: -1,
   writable: false,
   user: false,
@@ -172,7 +166,6 @@ function identity(address: bigint): Walked {
     dirty: true,
     shift: 22,
     marks: [],
-    tables: [],
   };
 }
 

@@ -54,6 +54,23 @@ describe.each(FORMATS)("a store from user mode in a guest of %i levels", (levels
     expect(machine.finish()).toEqual([]);
   });
 
+  test.each([
+    { what: "the table of its second page and a page", first: true, second: false },
+    { what: "a page and the table of its first page", first: false, second: true },
+    { what: "the tables of each other's page", first: true, second: true },
+  ])("to two pages, $what, ends, and all its bytes are there", ({ first, second }) => {
+    const machine = new TestMachine({ levels });
+    const { tables, cpu } = machine;
+    const before = PAGE - 0x1000n;
+    tables.map(before, first ? tables.tableAt(PAGE, 1) : 0x82, USER_PAGE);
+    tables.map(PAGE, second ? tables.tableAt(before, 1) : 0x83, USER_PAGE);
+    cpu.boot();
+    cpu.enterUserMode();
+    cpu.write(before + 0xffen, 0x4433_2211n);
+    expect(cpu.read(before + 0xffen)).toBe(0x4433_2211n);
+    expect(machine.finish()).toEqual([]);
+  });
+
   test("to a root that a vCPU runs on ends the domain", () => {
     const machine = new TestMachine({ levels });
     const root = levels === 3 ? machine.tables.tableAt(PAGE, 2) : machine.tables.root;

@@ -30,7 +30,7 @@ export class Emulation {
     const { vcpu, counters, unshadow } = this.#shadow;
     const { addressLow, addressHigh, size } = vcpu;
     const offset = addressLow & PAGE_MASK;
-    const crosses = offset + size > PAGE_BYTES;
+    const crosses = this.crossesPages();
     const answer = this.#translate(addressLow, addressHigh, crosses);
     if (answer !== FaultAnswer.emulated) return answer;
     if (this.#first === NO_MFN || (crosses && this.#second === NO_MFN)) {
@@ -46,6 +46,12 @@ export class Emulation {
     vcpu.frame = this.#first;
     counters.add(Counter.emulated_stores);
     return FaultAnswer.emulated;
+  }
+
+  /** Whether the vCPU's operation in flight goes to two pages. */
+  crossesPages(): boolean {
+    const { addressLow, size } = this.#shadow.vcpu;
+    return (addressLow & PAGE_MASK) + size > PAGE_BYTES;
   }
 
   /** Forgets the page that early unshadow watches: the guest did something else than clearing it (spec 4.11). */

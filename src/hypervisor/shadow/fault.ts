@@ -195,10 +195,11 @@ export class FaultHandler {
   /**
    * No kernel writes its pagetables from user mode: then the page is none. Unless the walk itself goes through it: the
    * next fault would make it a pagetable again, for ever, so such a store is emulated (Xen would not get out of this).
+   * So is one to two pages, as the other page's walk may be the one that goes through it.
    */
   #emulate(errorCode: number, frame: Mfn): number {
     const { counters, unshadow, emulation, domain } = this.#shadow;
-    if ((errorCode & USER) !== 0 && !this.#isWalkedTable(frame)) {
+    if ((errorCode & USER) !== 0 && !emulation.crossesPages() && !this.#isWalkedTable(frame)) {
       counters.add(FAULT_EMULATE_FAILED);
       unshadow.removeShadows(frame, false, true);
       return domain.isDead() ? ANSWER_STOP : ANSWER_RETRY;
