@@ -4,11 +4,12 @@
  */
 import { Counter } from "../memory/counters.ts";
 import { Operation } from "../machine/exits.ts";
+import { addResultByte } from "../machine/operand-bytes.ts";
 import type { Vcpu } from "../machine/vcpu.ts";
 
 /** Executes accesses to emulated MMIO. */
 export class Device {
-  /** Executes the vCPU's operation in flight on a device page. */
+  /** Executes the vCPU's operation in flight, all of which is on one device page. */
   execute(vcpu: Vcpu, gfn: number): void {
     vcpu.counters.add(Counter.mmio);
     vcpu.frame = -1;
@@ -17,6 +18,17 @@ export class Device {
     vcpu.resultLow = registerValue(gfn, vcpu.addressLow & 0xfff) & sizeMask(vcpu.size);
     vcpu.resultHigh = vcpu.size === 8 ? registerValue(gfn, (vcpu.addressLow & 0xfff) + 4) : 0;
     vcpu.exchanged = false;
+  }
+
+  /** Executes `size` bytes of the vCPU's operation in flight, from its byte `from` on: those on one device page. */
+  executePart(vcpu: Vcpu, gfn: number, offset: number, from: number, size: number): void {
+    vcpu.counters.add(Counter.mmio);
+    vcpu.deviceFrame = gfn;
+    if (vcpu.operation === Operation.store) return;
+    for (let index = 0; index < size; index++) {
+      const value = registerValue(gfn, offset + (index & 4));
+      addResultByte(vcpu, from + index, (value >>> ((index & 3) * 8)) & 0xff);
+    }
   }
 }
 

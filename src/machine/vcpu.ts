@@ -102,7 +102,7 @@ export class Vcpu {
   exchanged = false;
   /** Frame that the operation's first byte was found in; -1 when a device answered. */
   frame = -1;
-  /** Gfn of the device page that answered the last MMIO access. */
+  /** Gfn of the device page that answered the last MMIO access, the first of two. */
   deviceFrame = -1;
   /** Linear address of the last fault and the error code that the guest sees. */
   faultLow = 0;

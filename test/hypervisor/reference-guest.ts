@@ -162,17 +162,13 @@ export class FlatGuest {
 
   /**
    * Whether the machine is to be asked at all. What it does not do, by its specification: a user-mode store to a root that
-   * is loaded, which ends the domain; and an access of which one half is a device's.
+   * is loaded, which ends the domain.
    */
   canBeAsked(cpu: FlatCpu, wish: Wish): boolean {
-    const parts = this.#parts(cpu, wish);
-    const passed = parts.filter(({ walk }) => walk.errorCode < 0);
-    const crosses = parts.length > 1;
-    if (crosses && parts.some(({ choices }) => choices.some(({ gfn }) => !this.memory.has(gfn))))
-      return false;
     const isUserWrite = cpu.cpl === 3 && !cpu.implicit && writes(wish);
-    if (!isUserWrite || crosses) return true;
-    return !passed.some(({ walk }) => this.isLoadedRoot(walk.gfn));
+    const [part, second] = this.#parts(cpu, wish);
+    if (!isUserWrite || part === undefined || second !== undefined) return true;
+    return part.walk.errorCode >= 0 || !this.isLoadedRoot(part.walk.gfn);
   }
 
   /** The page that a supervisor's load of an address finds now, -1 when there is none. */
@@ -241,22 +237,24 @@ export class FlatGuest {
   ): string | undefined {
     const { first, one, second, other } = way;
     for (const choice of [one, other]) this.#mark(choice?.marks ?? [], undo);
-    const places: number[] = [];
-    for (let byte = 0; byte < first.size; byte++)
-      places.push(one.gfn * 4096 + offsetOf(first.address) + byte);
-    for (let byte = 0; byte < (second?.size ?? 0); byte++) places.push((other?.gfn ?? 0) * 4096 + byte);
     const isDevice = !this.memory.has(one.gfn);
     if (isDevice !== answer.device >= 0) return isDevice ? "a device was due" : "memory was due";
-    const before = isDevice ? deviceValue(one.gfn, offsetOf(first.address), wish.size) : this.#read(places);
+    let before = this.#valueAt(one.gfn, offsetOf(first.address), first.size);
+    if (second !== undefined && other !== undefined)
+      before |= this.#valueAt(other.gfn, 0, second.size) << BigInt(8 * first.size);
     if (wish.kind !== "store" && before !== answer.value)
       return `it reads 0x${answer.value.toString(16)} where 0x${before.toString(16)} is`;
+    let isStored = wish.kind === "store";
     if (wish.kind === "exchange") {
-      const isEqual = before === BigInt.asUintN(wish.size * 8, wish.expected);
-      if (isDevice) return answer.exchanged ? "a device was exchanged" : undefined;
-      if (isEqual !== answer.exchanged) return `exchanged is ${String(answer.exchanged)}`;
-      if (isEqual) this.#write(places, wish.value, undo);
+      const hasDevice = isDevice || (other !== undefined && !this.memory.has(other.gfn));
+      isStored = !hasDevice && before === BigInt.asUintN(wish.size * 8, wish.expected);
+      if (isStored !== answer.exchanged) return `exchanged is ${String(answer.exchanged)}`;
     }
-    if (wish.kind === "store" && !isDevice) this.#write(places, wish.value, undo);
+    if (isStored) {
+      this.#storeAt(one.gfn, offsetOf(first.address), first.size, wish.value, undo);
+      if (second !== undefined && other !== undefined)
+        this.#storeAt(other.gfn, 0, second.size, wish.value >> BigInt(8 * first.size), undo);
+    }
     for (const at of way.touched)
       if (actual(at) !== this.memory.bytes[at])
         return `byte 0x${at.toString(16)} is 0x${actual(at).toString(16)}, not 0x${(this.memory.bytes[at] ?? 0).toString(16)}`;
@@ -405,17 +403,22 @@ export class FlatGuest {
     }
   }
 
-  #read(places: readonly number[]): bigint {
+  /** What the bytes of one page read as: memory's own, or a device's. */
+  #valueAt(gfn: number, offset: number, size: number): bigint {
+    if (!this.memory.has(gfn)) return deviceValue(gfn, offset, size);
     let value = 0n;
-    for (const [index, place] of places.entries())
-      value |= BigInt(this.memory.bytes[place] ?? 0) << BigInt(8 * index);
+    for (let byte = 0; byte < size; byte++)
+      value |= BigInt(this.memory.bytes[gfn * 4096 + offset + byte] ?? 0) << BigInt(8 * byte);
     return value;
   }
 
-  #write(places: readonly number[], value: bigint, undo: Undo[]): void {
-    for (const [index, place] of places.entries()) {
-      undo.push({ at: place, byte: this.memory.bytes[place] ?? 0 });
-      this.memory.bytes[place] = Number((value >> BigInt(8 * index)) & 0xffn);
+  /** Stores into one page; a device takes it and does nothing. */
+  #storeAt(gfn: number, offset: number, size: number, value: bigint, undo: Undo[]): void {
+    if (!this.memory.has(gfn)) return;
+    for (let byte = 0; byte < size; byte++) {
+      const at = gfn * 4096 + offset + byte;
+      undo.push({ at, byte: this.memory.bytes[at] ?? 0 });
+      this.memory.bytes[at] = Number((value >> BigInt(8 * byte)) & 0xffn);
     }
   }
 }

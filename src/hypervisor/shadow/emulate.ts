@@ -11,29 +11,42 @@ import { FaultAnswer, Operation } from "../../machine/exits.ts";
 import type { Shadow } from "./shadow.ts";
 
 const WRITE = 2;
+const FETCH = 16;
 /** Privilege, as in an access word: user, and implicit supervisor. */
 const PRIVILEGE = 4 | (1 << 18);
 const PAGE_MASK = PAGE_BYTES - 1;
 
-/** Emulates stores and compare-exchanges. Callers hold the paging lock. */
+/** Emulates stores and compare-exchanges, and whatever a device has a part of. Callers hold the paging lock. */
 export class Emulation {
   readonly #shadow: Shadow;
   #first: Mfn = NO_MFN;
   #second: Mfn = NO_MFN;
+  #firstGfn = -1;
+  #secondGfn = -1;
 
   constructor(shadow: Shadow) {
     this.#shadow = shadow;
   }
 
-  /** Emulates the vCPU's operation in flight. `frame` is the page that the fault found. Answers a `FaultAnswer`. */
+  /**
+   * Emulates the vCPU's operation in flight. `frame` is the page that the fault found, NO_MFN for a device's. What devices
+   * have a part in is over when they have been asked (`SplitAccess`). Answers a `FaultAnswer`.
+   */
   emulate(frame: Mfn): number {
-    const { vcpu, counters, unshadow } = this.#shadow;
+    const { vcpu, counters, unshadow, split } = this.#shadow;
     const { addressLow, addressHigh, size } = vcpu;
     const offset = addressLow & PAGE_MASK;
     const crosses = this.crossesPages();
     const answer = this.#translate(addressLow, addressHigh, crosses);
     if (answer !== FaultAnswer.emulated) return answer;
-    if (this.#first === NO_MFN || (crosses && this.#second === NO_MFN)) {
+    if (crosses && (this.#first === NO_MFN || this.#second === NO_MFN)) {
+      this.resetEarlyUnshadow();
+      split.execute(this.#first, this.#firstGfn, this.#second, this.#secondGfn);
+      return FaultAnswer.emulated;
+    }
+    // The device has gone since the fault's own walk: the guest changes its tables meanwhile.
+    if (frame === NO_MFN) return FaultAnswer.retry;
+    if (this.#first === NO_MFN) {
       counters.add(Counter.fault_emulate_failed);
       unshadow.removeShadows(frame, false, true);
       return FaultAnswer.retry;
@@ -63,15 +76,17 @@ export class Emulation {
   #translate(low: number, high: number, crosses: boolean): number {
     const { guest, p2m, counters, vcpu } = this.#shadow;
     counters.add(Counter.guest_walk);
-    const access = WRITE | (vcpu.accessBits & PRIVILEGE);
+    const access = accessOf(vcpu.operation) | (vcpu.accessBits & PRIVILEGE);
     if (!guest.walk(low, high, access, vcpu.alignmentCheck)) return this.#inject(low, high);
-    this.#first = p2m.frameOf(guest.walker.frame);
+    this.#firstGfn = guest.walker.frame;
+    this.#first = p2m.frameOf(this.#firstGfn);
     if (!crosses) return FaultAnswer.emulated;
     const nextLow = ((low & ~PAGE_MASK) + PAGE_BYTES) | 0;
     const nextHigh = vcpu.highOfNextPage(nextLow, high);
     counters.add(Counter.guest_walk);
     if (!guest.walk(nextLow, nextHigh, access, vcpu.alignmentCheck)) return this.#inject(nextLow, nextHigh);
-    this.#second = p2m.frameOf(guest.walker.frame);
+    this.#secondGfn = guest.walker.frame;
+    this.#second = p2m.frameOf(this.#secondGfn);
     return FaultAnswer.emulated;
   }
 
@@ -136,4 +151,10 @@ export class Emulation {
     }
     memory.storeGuarded(cell, frame);
   }
+}
+
+/** What an operation needs of a page, as in an access word. */
+function accessOf(operation: number): number {
+  if (operation === Operation.load) return 0;
+  return operation === Operation.fetch ? FETCH : WRITE;
 }

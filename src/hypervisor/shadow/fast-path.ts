@@ -70,12 +70,14 @@ export class FastPath {
 
   /**
    * Rights are checked against the entry and the levels above it; a doubtful access is the slow path's to judge. So is a
-   * write that only CR0.WP = 0 allows: the guest's D may still have to be set.
+   * write that only CR0.WP = 0 allows: the guest's D may still have to be set. And so is an access to two pages, of which
+   * the other may be memory.
    */
   #mmio(errorCode: number): number {
     const { vcpu, counters, guest, emulation, device } = this.#shadow;
     const access = (errorCode & ACCESS_BITS) | (vcpu.accessBits & IMPLICIT);
     const rights = this.#rights & ((this.#low & (RIGHTS_WRITABLE | RIGHTS_USER)) | RIGHTS_EXECUTABLE);
+    if (emulation.crossesPages()) return SLOW_PATH;
     if ((access & FETCH) !== 0 || !permits(rights, access, guest.mode(vcpu.alignmentCheck) | MODE_WP))
       return SLOW_PATH;
     counters.add(FAULT_FAST_MMIO);

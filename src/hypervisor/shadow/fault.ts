@@ -57,7 +57,7 @@ export class FaultHandler {
 
   /** Handles a fault at `vcpu.faultLow/High` with hardware's error code. Answers a `FaultAnswer`. */
   handle(errorCode: number): number {
-    const { counters, switches, fastPath, lock, domain, vcpu, device } = this.#shadow;
+    const { counters, switches, fastPath, lock, domain, vcpu, device, split } = this.#shadow;
     counters.add(FAULT);
     if (domain.isDead()) return ANSWER_STOP;
     if (switches["fast-fault-path"] && (errorCode & RESERVED) !== 0) {
@@ -71,6 +71,7 @@ export class FaultHandler {
     while (answer === AGAIN);
     lock.release();
     if (this.#deviceGfn >= 0) device.execute(vcpu, this.#deviceGfn);
+    else if (answer === ANSWER_EMULATED) split.askDevices();
     return answer;
   }
 
@@ -175,6 +176,7 @@ export class FaultHandler {
     if (frame === NO_MFN) {
       emulation.resetEarlyUnshadow();
       counters.add(FAULT_MMIO);
+      if (emulation.crossesPages()) return emulation.emulate(frame);
       this.#deviceGfn = gfn;
       return ANSWER_EMULATED;
     }

@@ -32,6 +32,7 @@ import { References } from "./refcount.ts";
 import { Revocation } from "./revoke.ts";
 import { Roots } from "./roots.ts";
 import { EntrySetter } from "./set-entry.ts";
+import { SplitAccess } from "./split-access.ts";
 import { ShadowTables } from "./shadow-tables.ts";
 import { Unshadow } from "./unshadow.ts";
 import { Validation } from "./validate.ts";
@@ -84,6 +85,7 @@ export class Shadow {
   readonly unshadow: Unshadow;
   readonly validation: Validation;
   readonly emulation: Emulation;
+  readonly split: SplitAccess;
   readonly prefetch: Prefetch;
   readonly fastPath: FastPath;
   readonly fault: FaultHandler;
@@ -118,6 +120,7 @@ export class Shadow {
     this.unshadow = new Unshadow(this);
     this.validation = new Validation(this);
     this.emulation = new Emulation(this);
+    this.split = new SplitAccess(this);
     this.prefetch = new Prefetch(this);
     this.fastPath = new FastPath(this);
     this.fault = new FaultHandler(this);
