@@ -71,7 +71,7 @@ export class HardwareWalk {
     vcpu.counters.add(SHADOW_WALKS);
     const levels = vcpu.register(CELL_SHADOW_LEVELS);
     const fourLevel = levels === 4;
-    if (fourLevel && (high << 16) >> 16 !== high) {
+    if (fourLevel && !isCanonical(high)) {
       this.errorCode = -1;
       return false;
     }
@@ -132,4 +132,9 @@ export class HardwareWalk {
     }
     return 0;
   }
+}
+
+/** Whether a 64-bit linear address with this high half is canonical: bits 63 to 47 are all the same. */
+export function isCanonical(high: number): boolean {
+  return (high << 16) >> 16 === high;
 }

@@ -5,7 +5,7 @@ import { Counter } from "../memory/counters.ts";
 import { PAGE_BYTES } from "../memory/units.ts";
 import { Doing, VcpuCell } from "../memory/vcpu-area.ts";
 import { FaultAnswer, Operation, Status } from "./exits.ts";
-import { HardwareWalk } from "./hardware-walk.ts";
+import { HardwareWalk, isCanonical } from "./hardware-walk.ts";
 import type { Vcpu } from "./vcpu.ts";
 
 // Private copies: V8 folds a module's own constants, but reads those of others at every use.
@@ -27,6 +27,7 @@ const STATUS_PAGE_FAULT = Status.pageFault;
 const STATUS_STOPPED = Status.stopped;
 const CELL_CR2_HIGH = VcpuCell.cr2High;
 const CELL_CR2_LOW = VcpuCell.cr2Low;
+const CELL_SHADOW_LEVELS = VcpuCell.shadowLevels;
 
 const PRESENT = 1;
 const WRITE = 2;
@@ -71,9 +72,14 @@ export class MemoryAccess {
     }
   }
 
-  /** Both pages must translate, one after the other with no poll between, before a byte is touched. */
+  /**
+   * Both pages must translate, one after the other with no poll between, before a byte is touched. Addresses that are not
+   * canonical come first: a linear address is checked as a whole before any of it is translated.
+   */
   #runAcrossPages(low: number, high: number, secondLow: number): number {
     const secondHigh = this.#vcpu.highOfNextPage(secondLow, high);
+    if (this.#vcpu.register(CELL_SHADOW_LEVELS) === 4 && !isCanonical(secondHigh))
+      return this.#vcpu.poll() ? STATUS_GENERAL_PROTECTION : STATUS_STOPPED;
     const split = PAGE_BYTES - (low & (PAGE_BYTES - 1));
     for (;;) {
       const first = this.#translate(low, high);

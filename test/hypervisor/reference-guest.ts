@@ -180,11 +180,11 @@ export class FlatGuest {
 
   /** Holds an answer against what is legal and follows it; what is wrong with it, in words. */
   follow(cpu: FlatCpu, wish: Wish, answer: Answer, actual: (at: number) => number): string | undefined {
-    if (cpu.levels === 4 && !isCanonical(wish.address))
+    const parts = this.#parts(cpu, wish);
+    if (cpu.levels === 4 && parts.some(({ address }) => !isCanonical(address)))
       return answer.status === Status.generalProtection
         ? undefined
         : "an address that is not canonical is #GP";
-    const parts = this.#parts(cpu, wish);
     const complaint =
       answer.status === Status.done
         ? this.#followDone(cpu, wish, answer, parts, actual)
@@ -280,13 +280,7 @@ export class FlatGuest {
     parts: readonly Part[],
     actual: (at: number) => number,
   ): string | undefined {
-    if (answer.status !== Status.pageFault) {
-      const [, second] = parts;
-      const isBeyond = second !== undefined && cpu.levels === 4 && !isCanonical(second.address);
-      if (!isBeyond || answer.status !== Status.generalProtection) return `status ${String(answer.status)}`;
-      for (const { walk } of parts) this.#markAsFound(walk, actual);
-      return undefined;
-    }
+    if (answer.status !== Status.pageFault) return `status ${String(answer.status)}`;
     const index = parts.findIndex(({ address }) => BigInt.asUintN(64, address) === answer.cr2);
     const part = parts[index];
     if (part === undefined) return `CR2 is 0x${answer.cr2.toString(16)}`;

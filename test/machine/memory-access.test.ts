@@ -171,6 +171,36 @@ describe("an access that crosses pages", () => {
     expect(bare.memory.loadWord((FRAME + 2) << 10)).toBe(0x1122);
   });
 
+  test("out of the canonical addresses is #GP, whether or not its first page translates, and exits nowhere", () => {
+    const last = 0x7fff_ffff_f000n;
+    for (const flags of [0, 7]) {
+      const bare = new BareVcpu();
+      bare.map(last, FRAME, flags);
+      expect(bare.load(last + 0xffdn)).toBe(Status.generalProtection);
+      expect(bare.store(last + 0xffdn, 1n, 8)).toBe(Status.generalProtection);
+      expect(bare.faults).toEqual([]);
+      expect(bare.memory.loadEntry(bare.leafCell(last)) & (ACCESSED | DIRTY)).toBe(0);
+    }
+  });
+
+  test("into the canonical addresses is #GP too, and one from their end to their start is none", () => {
+    const bare = new BareVcpu();
+    bare.map(0xffff_8000_0000_0000n, FRAME);
+    expect(bare.load(0xffff_7fff_ffff_fffen)).toBe(Status.generalProtection);
+    bare.map(0xffff_ffff_ffff_f000n, FRAME);
+    bare.map(0n, FRAME + 2);
+    expect(bare.store(0xffff_ffff_ffff_fffen, 0x1122_3344n)).toBe(Status.done);
+    expect(bare.memory.loadWord((FRAME + 2) << 10)).toBe(0x1122);
+    expect(bare.faults).toEqual([]);
+  });
+
+  test("has no canonical addresses with 32-bit tables", () => {
+    const bare = new BareVcpu();
+    bare.vcpu.setRegister(VcpuCell.shadowLevels, 3);
+    expect(bare.load(0xffff_fffen)).toBe(Status.pageFault);
+    expect(bare.load(0x7fff_fffen)).toBe(Status.pageFault);
+  });
+
   test("goes on at 0 behind the last 32-bit address, and at the next 4 GiB in long mode", () => {
     const bare = new BareVcpu();
     const seen: number[] = [];
