@@ -8,15 +8,10 @@ const WRITABLE = 2;
 /** Frames below this are in the 896 MiB that 32-bit Linux maps one to one. */
 const LOWMEM_FRAMES = 0x38000;
 
-/** High halves of the bases at which 64-bit kernels map all memory, with the counter that a hit is counted under. */
-const DIRECT_MAPS: readonly (readonly [number, number])[] = [
-  [0xffff_8800 | 0, Counter.writeable_h_4],
-  [0xffff_8100 | 0, Counter.writeable_h_4],
-  [0x0000_0100, Counter.writeable_h_4],
-  [0xffff_8880 | 0, Counter.writeable_h_4],
-  [0xffff_fe00 | 0, Counter.writeable_h_4],
-  [0xffff_ff00 | 0, Counter.writeable_h_6],
-];
+/** High halves of the bases at which 64-bit kernels map all memory, in the order in which they are tried. */
+const DIRECT_MAPS = Int32Array.of(0xffff_8800, 0xffff_8100, 0x0000_0100, 0xffff_8880, 0xffff_fe00);
+/** The same of FreeBSD, after its linear map. */
+const FREEBSD_DIRECT_MAP = 0xffff_ff00 | 0;
 
 /** Tries guesses. Callers hold the paging lock. */
 export class Guesses {
@@ -59,11 +54,12 @@ export class Guesses {
     if (this.#linear(0xffff_f680 | 0, 0x4000_0000, 0xfffff6fb, 0x7da0_0000, level, low, high)) return true;
     const gpaLow = gfn << 12;
     const gpaHigh = gfn >>> 20;
-    for (const [base, counter] of DIRECT_MAPS.slice(0, 5))
-      if (this.#try(gpaLow, base + gpaHigh, counter)) return true;
+    for (let index = 0; index < DIRECT_MAPS.length; index++) {
+      const base = DIRECT_MAPS[index] ?? 0;
+      if (this.#try(gpaLow, base + gpaHigh, Counter.writeable_h_4)) return true;
+    }
     if (this.#freeBsdLinear(level, low, high)) return true;
-    const [base, counter] = DIRECT_MAPS[5] ?? [0, 0];
-    return this.#try(gpaLow, base + gpaHigh, counter);
+    return this.#try(gpaLow, FREEBSD_DIRECT_MAP + gpaHigh, Counter.writeable_h_6);
   }
 
   /** Windows x64: the recursive slot shows level 1 tables at the base, level 2 and 3 tables further in. */
