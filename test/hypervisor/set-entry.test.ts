@@ -5,6 +5,7 @@ import { SetResult } from "../../src/hypervisor/shadow/set-entry.ts";
 import { rightsOnlyGrow } from "../../src/hypervisor/shadow/shadow-entry.ts";
 import { ShadowType } from "../../src/hypervisor/shadow/shadow-type.ts";
 import { CrashReason } from "../../src/memory/domain-area.ts";
+import { FrameUse } from "../../src/memory/frame-table.ts";
 import { TestMachine } from "./test-machine.ts";
 
 const PAGE = 0x80;
@@ -68,6 +69,21 @@ describe("a leaf entry", () => {
     expect([refused, machine.machine.memory.loadEntry(cell)]).toEqual([1, 0]);
   });
 
+  test("that is written anew for the same page keeps the page, and what may write to it, throughout", () => {
+    set((frame << 12) | 7);
+    const before = frames.timestamp(frame);
+    machine.locked(({ pages }) => {
+      // Nothing but the entry holds the page.
+      pages.putReference(frame);
+      entries.setLeaf(cell, (frame << 12) | 0x67, 0);
+      expect([frames.use(frame), frames.timestamp(frame)]).toEqual([FrameUse.guest, before]);
+      pages.getReference(frame);
+    });
+    expect(counts()).toEqual([2, 1]);
+    set(0);
+    expect(counts()).toEqual([1, 0]);
+  });
+
   test("loses nothing when hardware has set D meanwhile", () => {
     set((frame << 12) | 7);
     machine.machine.memory.storeEntry(cell, (frame << 12) | 0x67, 0);
@@ -122,7 +138,8 @@ describe("an upper entry", () => {
     fresh.locked(({ entries: setter, frames: records }) => {
       setter.setUpper(parent << 10, (child << 12) | 0x65, 0, type);
       setter.setUpper(parent << 10, (child << 12) | 0x67, 0, type);
-      expect(records.count(fresh.shadow.frameIn(child << 12, 0))).toBe(1);
+      const shadow = fresh.shadow.frameIn(child << 12, 0);
+      expect([records.count(shadow), records.type(shadow)]).toEqual([1, ShadowType.l1_64]);
     });
   });
 
