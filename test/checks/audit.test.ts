@@ -1,4 +1,6 @@
 /** The audit: silent on a healthy machine, and each of its invariants finds the fault that is planted for it. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { INVARIANTS, auditMachine } from "../../src/checks/audit.ts";
 import { MachineView } from "../../src/checks/machine-view.ts";
@@ -6,6 +8,7 @@ import { VcpuState } from "../../src/memory/vcpu-area.ts";
 import { DomainCell } from "../../src/memory/domain-area.ts";
 import { mfn } from "../../src/memory/units.ts";
 import { FORMATS } from "../hypervisor/guest-tables.ts";
+import { ROOT } from "../source.ts";
 import { PLANTS, richMachine } from "./plants.ts";
 
 test("every invariant has a planted fault, and every fault an invariant", () => {
@@ -20,6 +23,15 @@ test("every invariant says where it is stated and what goes wrong without it", (
     expect(source).toMatch(/spec|V\d|I\d/);
     expect(because.length).toBeGreaterThan(20);
   }
+});
+
+test("docs/checks.md has a line for every invariant, in their order and in their words", () => {
+  const text = readFileSync(join(ROOT, "docs/checks.md"), "utf8");
+  const rows = Array.from(text.matchAll(/^\| `(.*)` \| (.*) \| (.*) \| (.*) \|$/gm), (row) => row.slice(1));
+  expect(rows.map(([name, , because, source]) => ({ name, because, source }))).toEqual(
+    INVARIANTS.map(({ name, because, source }) => ({ name, because, source })),
+  );
+  for (const [name, holds = ""] of rows) expect([name, holds.length > 20]).toEqual([name, true]);
 });
 
 describe.each(FORMATS)("a healthy machine of %i levels", (levels) => {
