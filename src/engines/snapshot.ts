@@ -35,6 +35,8 @@ const FLAGS_LOW = 0xfff;
 const FLAGS_HIGH = 1 << 31;
 /** Bytes that one level 2 shadow entry maps. */
 const LEVEL2_BYTES = 0x20_0000;
+/** Bits of an address that tables translate, in every format. */
+const ADDRESS_BITS = 48;
 /** Pool pages for each table and each large page, generously, so that no shadow is given up before it was looked at. */
 const POOL_PAGES_EACH = 4;
 
@@ -62,6 +64,12 @@ interface Mapping extends ListedMapping, RecordedWalk {
   readonly bytes: number;
 }
 
+/** What the recorded tables map and no line of the listing names: how much, and the first of it in words. */
+interface Unlisted {
+  readonly count: number;
+  readonly first: readonly string[];
+}
+
 class Snapshot {
   readonly #request: SnapshotRequest;
   readonly #wish: MachineRequest;
@@ -69,6 +77,7 @@ class Snapshot {
   readonly #registers: RecordedCpu;
   readonly #recorded: RecordedTables;
   readonly #mappings: readonly Mapping[];
+  readonly #unlisted: Unlisted;
   readonly #pagetables: ReadonlySet<number>;
   readonly #config: MachineConfig;
   readonly #machine: Machine;
@@ -90,6 +99,7 @@ class Snapshot {
       );
     }
     this.#mappings = readListing(request.listing).map((listed) => this.#locate(listed));
+    this.#unlisted = this.#findUnlisted();
     this.#pagetables = this.#findPagetables();
     this.#config = this.#planMachine();
     this.#rules = {
@@ -122,12 +132,13 @@ class Snapshot {
       switches: this.#config.switches,
       mappings: this.#mappings.length,
       differences: this.#differing.size,
+      unlisted: this.#unlisted.count,
       pieces: this.#pieces,
       largePages: this.#mappings.filter(({ level }) => level > 1).length,
       devices: this.#mappings.filter((mapping) => this.#isDevice(mapping)).length,
       tablePages: this.#pagetables.size,
       violations: [...vcpu.findings, ...auditAtRest(this.#machine)],
-      first: [...this.#differing.values()].slice(0, SHOWN_MAX),
+      first: [...this.#differing.values(), ...this.#unlisted.first].slice(0, SHOWN_MAX),
     };
   }
 
@@ -139,11 +150,32 @@ class Snapshot {
   }
 
   #locate(listed: ListedMapping): Mapping {
-    const { cr3, cr4 } = this.#registers;
     const { levels } = this.#recorded;
-    const walk = this.#recorded.walk(cr3, listed.address, levels > 2 || (cr4 & BigInt(Cr4.pse)) !== 0n);
+    const walk = this.#recorded.walk(this.#registers.cr3, listed.address, this.#hasLargePages());
     const bytes = PAGE_BYTES * 2 ** ((levels === 2 ? 10 : 9) * Math.max(0, walk.level - 1));
     return { ...listed, ...walk, bytes };
+  }
+
+  #hasLargePages(): boolean {
+    return this.#recorded.levels > 2 || (this.#registers.cr4 & BigInt(Cr4.pse)) !== 0n;
+  }
+
+  #findUnlisted(): Unlisted {
+    const listed = new Set(this.#mappings.map(({ address }) => BigInt.asUintN(ADDRESS_BITS, address)));
+    const { tables, listing } = this.#request;
+    const first: string[] = [];
+    let count = 0;
+    for (const address of this.#recorded.leaves(this.#registers.cr3, this.#hasLargePages())) {
+      if (listed.has(address)) continue;
+      count++;
+      if (first.length === SHOWN_MAX) continue;
+      // As the listing would write it: the tables' own upper bits follow bit 47.
+      const canonical = BigInt.asUintN(64, BigInt.asIntN(ADDRESS_BITS, address));
+      first.push(
+        `${listing}: has no line for ${hexOf(canonical)}, which ${tables} maps for CPU ${this.#cpu}`,
+      );
+    }
+    return { count, first };
   }
 
   /** Which pages are pagetables once all was touched: the roots, and every table on the way to a mapping. */

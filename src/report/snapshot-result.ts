@@ -19,6 +19,8 @@ export interface SnapshotResult {
   readonly mappings: number;
   /** Lines whose shadow is not what it must be. */
   readonly differences: number;
+  /** Mappings of the tables for which the listing has no line. */
+  readonly unlisted: number;
   /** Pieces of 4 KiB that were touched. */
   readonly pieces: number;
   /** Lines that map large pages, and lines that map a device. */
@@ -27,6 +29,6 @@ export interface SnapshotResult {
   /** Pages that became pagetables for the shadows. */
   readonly tablePages: number;
   readonly violations: readonly Violation[];
-  /** The first differences, ten at most, as text. */
+  /** The first differences, then the first unlisted mappings, ten at most, as text. */
   readonly first: readonly string[];
 }

@@ -7,7 +7,7 @@ import { violationLines } from "./violation-lines.ts";
 /** A result as text, ending in a newline. */
 export function snapshotText(result: SnapshotResult, paint: Paint): string {
   const { listing, cpu, levels, preset, mappings, largePages, devices, pieces, tablePages } = result;
-  const { first, differences, violations, command } = result;
+  const { first, differences, unlisted, violations, command } = result;
   const lines = [
     paint.bold(`${listing}: ${counted(mappings, "mapping")} of CPU ${String(cpu)}`),
     `${String(levels)} levels, preset ${preset}; ${counted(largePages, "large page")}, ` +
@@ -15,11 +15,13 @@ export function snapshotText(result: SnapshotResult, paint: Paint): string {
       `${counted(tablePages, "page")} found to be pagetables`,
     ...first,
   ];
-  if (differences > first.length) lines.push(`and ${counted(differences - first.length, "difference")} more`);
+  const more = differences + unlisted - first.length;
+  if (more > 0) lines.push(`and ${counted(more, "difference")} more`);
   if (violations.length > 0) {
     lines.push(paint.bad(counted(violations.length, "violation")), ...violationLines(violations));
   }
-  const isFlawless = differences === 0 && violations.length === 0;
+  if (unlisted > 0) lines.push(paint.bad(`${counted(unlisted, "mapping")} with no line in the listing`));
+  const isFlawless = differences + unlisted + violations.length === 0;
   if (isFlawless) lines.push(paint.good("every shadow is what its mapping asks for"));
   else {
     lines.push(

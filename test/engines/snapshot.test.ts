@@ -45,6 +45,11 @@ function listing(name: string): string[] {
     .split("\n");
 }
 
+/** What CPU 0 of a recording has in CR3. */
+function cr3Of(name: string): bigint {
+  return BigInt(/"cr3": "(0x[0-9a-f]+)"/.exec(readFileSync(request(name).regs, "utf8"))?.[1] ?? "0");
+}
+
 test.each([
   { name: "2level", cpu: "0", mappings: 4526, pieces: 16_802, largePages: 12 },
   { name: "2level", cpu: "1", mappings: 4726, pieces: 17_002, largePages: 12 },
@@ -56,7 +61,14 @@ test.each([
   "every shadow of the $name guest's CPU $cpu is what the listing asks for",
   async ({ name, cpu, ...counts }) => {
     const result = await verifySnapshot(request(name, cpu));
-    expect(result).toMatchObject({ differences: 0, first: [], violations: [], devices: 4, ...counts });
+    expect(result).toMatchObject({
+      differences: 0,
+      unlisted: 0,
+      first: [],
+      violations: [],
+      devices: 4,
+      ...counts,
+    });
   },
 );
 
@@ -64,7 +76,7 @@ test.each(["2level", "pae", "4level"])(
   "so are those of the %s guest with every optimisation off",
   async (name) => {
     const result = await verifySnapshot({ ...request(name), preset: "talk-before" });
-    expect(result).toMatchObject({ differences: 0, violations: [] });
+    expect(result).toMatchObject({ differences: 0, unlisted: 0, violations: [] });
   },
 );
 
@@ -117,17 +129,58 @@ test.each([
     line: /^00007.*DA--U/,
     change: (line: string) => line.replace(/^00007./, "00000a"),
     says: /does not map the address for CPU 0$/,
+    unlisted: [expect.stringMatching(/has no line for 0x7/)],
   },
-])("a listing that tells another $what differs in that line", async ({ line, change, says }) => {
-  const lines = listing("4level");
+])(
+  "a listing that tells another $what differs in that line",
+  async ({ line, change, says, unlisted = [] }) => {
+    const lines = listing("4level");
+    const index = lines.findIndex((each) => line.test(each));
+    expect(index).toBeGreaterThanOrEqual(0);
+    const changed = lines.with(index, change(lines[index] ?? ""));
+    const file = written("changed.txt", `${changed.join("\n")}\n`);
+    const result = await verifySnapshot({ ...request("4level"), listing: file });
+    expect(result).toMatchObject({ differences: 1, unlisted: unlisted.length, mappings: lines.length });
+    expect(result.first).toEqual([expect.stringMatching(says), ...unlisted]);
+    expect(result.first[0]).toMatch(new RegExp(`^${file}:${index + 1}: `));
+  },
+);
+
+test.each([
+  { name: "2level", line: /XGPDA|-GPDA/ },
+  { name: "pae", line: /XGPDA/ },
+  { name: "pae", line: /^00000000ff.*CT/ },
+  { name: "4level", line: /XGPDA/ },
+  { name: "4level", line: /^ffff.*CT/ },
+])("a listing of the $name guest that lacks a line like $line is found out", async ({ name, line }) => {
+  const lines = listing(name);
   const index = lines.findIndex((each) => line.test(each));
-  expect(index).toBeGreaterThanOrEqual(0);
-  const changed = lines.with(index, change(lines[index] ?? ""));
-  const file = written("changed.txt", `${changed.join("\n")}\n`);
-  const result = await verifySnapshot({ ...request("4level"), listing: file });
-  expect(result).toMatchObject({ differences: 1, mappings: lines.length });
-  expect(result.first).toEqual([expect.stringMatching(says)]);
-  expect(result.first[0]).toMatch(new RegExp(`^${file}:${index + 1}: `));
+  const address = BigInt(`0x${(lines[index] ?? "").slice(0, 16)}`).toString(16);
+  const file = written("lacking.txt", `${lines.toSpliced(index, 1).join("\n")}\n`);
+  const result = await verifySnapshot({ ...request(name), listing: file });
+  expect(result).toMatchObject({ differences: 0, unlisted: 1, mappings: lines.length - 1 });
+  const { tables } = request(name);
+  expect(result.first).toEqual([`${file}: has no line for 0x${address}, which ${tables} maps for CPU 0`]);
+  expect(snapshotText(result, PLAIN)).toMatch(/\n1 mapping with no line in the listing\n/);
+});
+
+test("a listing of one line lacks everything else that the tables map", async () => {
+  const one = written("one.txt", `${listing("2level")[0] ?? ""}\n`);
+  const result = await verifySnapshot({ ...request("2level"), listing: one });
+  expect(result).toMatchObject({ differences: 0, unlisted: 4525, mappings: 1 });
+  expect(result.first.length).toBe(10);
+});
+
+test("tables that point to each other without an end are refused", async () => {
+  const tables = Buffer.alloc(16 + 8 + 4096);
+  tables.write("PGTS");
+  for (const [index, field] of [1, 4, 1, Number(cr3Of("4level") >> 12n), 15].entries())
+    tables.writeUInt32LE(field, 4 + index * 4);
+  for (let at = 24; at < tables.length; at += 8)
+    tables.writeBigUInt64LE((cr3Of("4level") & ~0xfffn) | 0x67n, at);
+  expect(await refusal({ ...request("4level"), tables: written("round", tables) })).toBe(
+    "…/round: its tables point to each other, over 4112 times in all",
+  );
 });
 
 test("says it in words", async () => {

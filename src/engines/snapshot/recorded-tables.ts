@@ -13,6 +13,13 @@ const HEADER_BYTES = 16;
 const INDEX_BYTES = 8;
 const PAGE_BYTES = 4096;
 const PAGES_MAX = 1 << 20;
+/**
+ * A CPU goes through a table as often as something points to it: once, as a rule, and once more a level where a kernel
+ * maps its tables by a recursive slot. What goes through this many, and so many for each page, has no end.
+ */
+const WALKED_MAX = 4096;
+const WALKED_MAX_PER_PAGE = 16;
+const ENTRIES = 512;
 
 const PRESENT = 1n;
 const PAGE_SIZE = 0x80n;
@@ -31,9 +38,12 @@ export interface RecordedWalk {
 export class RecordedTables {
   readonly levels: number;
   readonly pages = new Map<number, Buffer>();
+  readonly #file: string;
+  #walked = 0;
 
   /** Reads a file. Throws UsageError when it is not one. */
   constructor(file: string) {
+    this.#file = file;
     const bytes = readMaybePacked(file);
     if (bytes.length < HEADER_BYTES || bytes.toString("latin1", 0, 4) !== MAGIC) {
       throw new UsageError(`${file}: not a file of recorded tables, which begins with "${MAGIC}"`);
@@ -73,6 +83,39 @@ export class RecordedTables {
     });
   }
 
+  /**
+   * The address of every leaf entry that a CPU with this CR3 reaches, in their order; 48 bits of it.
+   *
+   * @throws UsageError when tables that point to each other make this endless.
+   */
+  *leaves(root: bigint, hasLargePages: boolean): Generator<bigint> {
+    this.#walked = 0;
+    if (this.levels !== 3) {
+      yield* this.#leavesBelow(this.levels, frameOf(root), 0n, hasLargePages);
+      return;
+    }
+    for (let slot = 0n; slot < 4n; slot++) {
+      const entry = this.#paeEntry(root, slot);
+      if ((entry & PRESENT) !== 0n) yield* this.#leavesBelow(2, frameOf(entry), slot << 30n, true);
+    }
+  }
+
+  *#leavesBelow(level: number, frame: number, start: bigint, hasLargePages: boolean): Generator<bigint> {
+    if (!this.pages.has(frame)) return;
+    const most = WALKED_MAX + WALKED_MAX_PER_PAGE * this.pages.size;
+    if (++this.#walked > most) {
+      throw new UsageError(`${this.#file}: its tables point to each other, over ${most} times in all`);
+    }
+    const shift = this.#shiftOf(level);
+    for (let index = 0n; index < (this.levels === 2 ? 2 * ENTRIES : ENTRIES); index++) {
+      const address = start | (index << shift);
+      const entry = this.#entry(frame, level, address);
+      if ((entry & PRESENT) === 0n) continue;
+      if (isLeaf(level, entry, hasLargePages)) yield address;
+      else yield* this.#leavesBelow(level - 1, frameOf(entry), address, hasLargePages);
+    }
+  }
+
   #walkPae(root: bigint, address: bigint): RecordedWalk {
     const entry = this.#paeEntry(root, (address >> 30n) & 3n);
     if ((entry & PRESENT) === 0n) return { tables: [], level: 0 };
@@ -95,21 +138,28 @@ export class RecordedTables {
     const tables = [...above, frame];
     const entry = this.#entry(frame, level, address);
     if ((entry & PRESENT) === 0n) return { tables, level: 0 };
-    const isLarge = level === 3 || (level === 2 && hasLargePages);
-    if (level === 1 || (isLarge && (entry & PAGE_SIZE) !== 0n)) return { tables, level };
+    if (isLeaf(level, entry, hasLargePages)) return { tables, level };
     return this.#descend(level - 1, entry & ADDRESS_BITS, address, hasLargePages, tables);
   }
 
   #entry(frame: number, level: number, address: bigint): bigint {
     const page = this.pages.get(frame);
     if (page === undefined) return 0n;
-    if (this.levels === 2) {
-      const index = (address >> (level === 1 ? 12n : 22n)) & 1023n;
-      return BigInt(page.readUInt32LE(Number(index) * 4));
-    }
-    const index = (address >> BigInt(3 + 9 * level)) & 511n;
-    return page.readBigUInt64LE(Number(index) * 8);
+    const slot = address >> this.#shiftOf(level);
+    if (this.levels === 2) return BigInt(page.readUInt32LE(Number(slot & 1023n) * 4));
+    return page.readBigUInt64LE(Number(slot & 511n) * 8);
   }
+
+  /** Log2 of the bytes that an entry of a level maps. */
+  #shiftOf(level: number): bigint {
+    return this.levels === 2 ? BigInt(2 + 10 * level) : BigInt(3 + 9 * level);
+  }
+}
+
+/** Whether a present entry maps a page. */
+function isLeaf(level: number, entry: bigint, hasLargePages: boolean): boolean {
+  const canBeLarge = level === 3 || (level === 2 && hasLargePages);
+  return level === 1 || (canBeLarge && (entry & PAGE_SIZE) !== 0n);
 }
 
 function frameOf(entry: bigint): number {
