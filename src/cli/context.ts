@@ -11,6 +11,8 @@ export interface Context {
   complain(line: string): void;
   /** How emphasis looks on standard output. */
   readonly paint: Paint;
+  /** Characters in a line of standard output. */
+  readonly width: number;
   /** Whether standard error is a terminal, where a progress line may be drawn. */
   readonly showsProgress: boolean;
   /** Aborted by Ctrl-C and its like; the reason is the name of the signal. */

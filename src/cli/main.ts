@@ -13,6 +13,8 @@ import { createProgram } from "./program.ts";
 
 const PACKAGE = new URL("../../package.json", import.meta.url);
 const FIRST_ARGUMENT = 2;
+/** Of lines that go into a file or another program. */
+const PIPE_WIDTH = 160;
 const NO_COMMAND = "name a command; umbra --help lists them, umbra start shows Umbra at work";
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
@@ -33,6 +35,7 @@ const context: Context = {
   out: (text) => process.stdout.write(text),
   complain,
   paint: process.stdout.isTTY && process.stdout.hasColors() ? COLOURED : PLAIN,
+  width: process.stdout.isTTY ? process.stdout.columns : PIPE_WIDTH,
   showsProgress: process.stderr.isTTY,
   // A command that does not ask for it is ended by a signal at once, as any process is.
   get interruption() {

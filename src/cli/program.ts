@@ -3,7 +3,9 @@ import { Command } from "commander";
 import { conformCommand } from "./conform.ts";
 import type { Context } from "./context.ts";
 import { putOut } from "./json-file.ts";
+import { exploreCommand } from "./explore.ts";
 import { listCommand } from "./list.ts";
+import { replayCommands } from "./replay.ts";
 import { startCommand } from "./start.ts";
 import { runSnapshotVerify } from "./snapshot.ts";
 import type { SnapshotVerifyOptions } from "./snapshot.ts";
@@ -24,8 +26,8 @@ Settings: --set names a switch of the machine (on or off), another setting of it
 umbra list --options names those of every machine, umbra list those of each scenario.`;
 
 const EXIT_CODES = `
-Exit codes: 0 nothing wrong, 1 a violation was found, 2 bad usage or bad input, 5 the run itself failed,
-130 interrupted.`;
+Exit codes: 0 nothing wrong, 1 a violation was found, 2 bad usage or bad input, 3 inconclusive (a bound cut
+executions short), 4 not deterministic, 5 the run itself failed, 130 interrupted.`;
 
 /** The program for one command line. `ending` gets the exit code of the command that runs. */
 export function createProgram(context: Context, version: string, ending: Ending): Command {
@@ -46,13 +48,13 @@ export function createProgram(context: Context, version: string, ending: Ending)
     .addHelpText("after", EXIT_CODES);
   addStart(program, context, ending);
   addStress(program, context, ending);
+  const end = (code: number): void => {
+    ending.code = code;
+  };
+  adopt(program, exploreCommand(context, end));
+  for (const command of replayCommands(context, end)) adopt(program, command);
   addTrace(program, context, ending);
-  adopt(
-    program,
-    conformCommand(context, (code) => {
-      ending.code = code;
-    }),
-  );
+  adopt(program, conformCommand(context, end));
   addSnapshot(program, context, ending);
   addList(program, context, ending);
   return program;

@@ -18,3 +18,13 @@ export type { StartResult } from "./start-result.ts";
 export type { VerifyOutcome, VerifyResult } from "./verify-result.ts";
 export type { CutResult, TraceFeature, TraceInfoResult } from "./trace-result.ts";
 export type { SnapshotResult } from "./snapshot-result.ts";
+export type {
+  ExploreFailure,
+  ExploreOutcome,
+  ExploreResult,
+  ExploreSettings,
+  ExploreViolation,
+  ReplayResult,
+  Switches,
+  TraceRow,
+} from "./explore-result.ts";

@@ -3,10 +3,10 @@ import { DirectedStrategy, RecordingStrategy } from "./directives.ts";
 import type { Directive } from "./directives.ts";
 import type { Failure } from "./program-world.ts";
 import { Ending, SCHEDULER } from "./scheduler.ts";
-import type { Observer, Scheduler } from "./scheduler.ts";
 import type { Strategy } from "./strategy.ts";
 import { TraceRecorder } from "./trace-recorder.ts";
 import type { Step } from "./trace-recorder.ts";
+import { watched } from "./world.ts";
 import type { World } from "./world.ts";
 
 /** What came of an execution. */
@@ -53,7 +53,7 @@ export function execute(world: World, strategy: Strategy, iteration: number): Ex
 export function record(world: World, strategy: Strategy, iteration: number): RecordedExecution | null {
   const recorder = new TraceRecorder();
   const recording = new RecordingStrategy(strategy);
-  const execution = execute(observed(world, recorder), recording, iteration);
+  const execution = execute(watched(world, recorder), recording, iteration);
   if (execution === null) return null;
   return { ...execution, directives: recording.directives, trace: recorder.steps };
 }
@@ -63,43 +63,6 @@ export function replay(world: World, directives: readonly Directive[]): Recorded
   const execution = record(world, new DirectedStrategy(directives), 0);
   if (execution === null) throw new Error("directives are never exhausted");
   return execution;
-}
-
-/** A world that somebody else watches too. */
-function observed(world: World, recorder: TraceRecorder): World {
-  const { observer } = world;
-  return {
-    name: world.name,
-    observer: observer === null ? recorder : new Both(recorder, observer),
-    begin: () => {
-      recorder.begin();
-      world.begin();
-    },
-    end: (ending) => world.end(ending),
-    threadName: (thread) => world.threadName(thread),
-    cellName: (cell) => world.cellName(cell),
-  };
-}
-
-/** Two observers as one. */
-class Both implements Observer {
-  readonly #first: Observer;
-  readonly #second: Observer;
-
-  constructor(first: Observer, second: Observer) {
-    this.#first = first;
-    this.#second = second;
-  }
-
-  beforeStep(scheduler: Scheduler, thread: number): void {
-    this.#first.beforeStep(scheduler, thread);
-    this.#second.beforeStep(scheduler, thread);
-  }
-
-  afterStep(scheduler: Scheduler, thread: number): void {
-    this.#first.afterStep(scheduler, thread);
-    this.#second.afterStep(scheduler, thread);
-  }
 }
 
 function thrown(error: unknown): Failure {

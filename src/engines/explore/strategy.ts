@@ -16,6 +16,10 @@ export interface Strategy {
   committed(scheduler: Scheduler, thread: number): void;
   /** A thread was added during the execution by the one that runs. Its first operation is pending. */
   spawned(scheduler: Scheduler, thread: number): void;
+  /** What an exhaustive strategy has completed, in words; absent on others. */
+  completed?(): string | null;
+  /** Executions that an exhaustive strategy expects to be left; absent or null when nobody knows. */
+  remaining?(): number | null;
   /** The execution is over; `ending` is an `Ending`. */
   end(scheduler: Scheduler, ending: number): void;
 }

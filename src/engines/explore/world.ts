@@ -1,6 +1,6 @@
 /** What is executed again and again, each time from the same beginning. */
 import type { Failure } from "./program-world.ts";
-import type { Observer } from "./scheduler.ts";
+import type { Observer, Scheduler } from "./scheduler.ts";
 
 /** A check that watches an execution, operation by operation. Checks are plain code over the same memory. */
 export interface ExecutionCheck extends Observer {
@@ -8,6 +8,48 @@ export interface ExecutionCheck extends Observer {
   begin(): void;
   /** What was found in the execution that is over. */
   end(ending: number): readonly Failure[];
+}
+
+/** An observer that is told of each beginning. */
+export interface Watcher extends Observer {
+  begin(): void;
+}
+
+/** A world that somebody else watches too. */
+export function watched(world: World, watcher: Watcher): World {
+  const { observer } = world;
+  return {
+    name: world.name,
+    observer: observer === null ? watcher : new Both(watcher, observer),
+    begin: () => {
+      watcher.begin();
+      world.begin();
+    },
+    end: (ending) => world.end(ending),
+    threadName: (thread) => world.threadName(thread),
+    cellName: (cell) => world.cellName(cell),
+  };
+}
+
+/** Two observers as one. */
+class Both implements Observer {
+  readonly #first: Observer;
+  readonly #second: Observer;
+
+  constructor(first: Observer, second: Observer) {
+    this.#first = first;
+    this.#second = second;
+  }
+
+  beforeStep(scheduler: Scheduler, thread: number): void {
+    this.#first.beforeStep(scheduler, thread);
+    this.#second.beforeStep(scheduler, thread);
+  }
+
+  afterStep(scheduler: Scheduler, thread: number): void {
+    this.#first.afterStep(scheduler, thread);
+    this.#second.afterStep(scheduler, thread);
+  }
 }
 
 /** A program of several threads with the checks that belong to it. */

@@ -1,0 +1,208 @@
+/** An exploration on all cores: workers execute, the main thread adds up, and has the failures studied. */
+/* oxlint-disable no-await-in-loop -- failures are studied one after another */
+import { setTimeout as pause } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { Piscina } from "piscina";
+import type { ExploreFailure, ExploreOutcome, ExploreResult } from "../../report/types.ts";
+import { UsageError } from "../errors.ts";
+import { firstLine } from "../usage.ts";
+import type { ExplorePlan } from "./explore-plan.ts";
+import { ExploreCell } from "./explorer.ts";
+import type { ExploreReport, ExploreTask, FailingExecution, StudyTask } from "./explorer.ts";
+import { writeFailureFiles } from "./failure-files.ts";
+import type { StudiedFailure } from "./study-failure.ts";
+import { writeToken } from "./token.ts";
+import { wilsonInterval } from "./wilson.ts";
+
+/** What an exploration may be told and asked while it runs. */
+export interface ExploreHooks {
+  readonly interruption?: AbortSignal;
+  /** Told now and then what part is over, 0 to 1, and what is worth knowing. */
+  readonly onProgress?: (fraction: number, note: string) => void;
+}
+
+const WORKER = fileURLToPath(new URL("../../../workers/explore-worker.ts", import.meta.url));
+const TICK_MS = 50;
+
+type Pool = Piscina<ExploreTask | StudyTask, ExploreReport | StudiedFailure>;
+
+/** Explores what is planned. */
+export async function runExplore(plan: ExplorePlan, hooks: ExploreHooks = {}): Promise<ExploreResult> {
+  const pool: Pool = new Piscina({
+    filename: WORKER,
+    minThreads: plan.workers,
+    maxThreads: plan.workers,
+    execArgv: ["--disable-warning=ExperimentalWarning"],
+  });
+  // A thread that is lost has a task that says so.
+  pool.on("error", () => undefined);
+  try {
+    return await new Campaign(plan, hooks, pool).run();
+  } finally {
+    await pool.destroy();
+  }
+}
+
+class Campaign {
+  readonly #plan: ExplorePlan;
+  readonly #hooks: ExploreHooks;
+  readonly #pool: Pool;
+  readonly #cells = new Int32Array(new SharedArrayBuffer(16));
+  #outcome: ExploreOutcome = "completed";
+  #reason: string | null = null;
+
+  constructor(plan: ExplorePlan, hooks: ExploreHooks, pool: Pool) {
+    this.#plan = plan;
+    this.#hooks = hooks;
+    this.#pool = pool;
+  }
+
+  async run(): Promise<ExploreResult> {
+    const { schedules } = this.#plan;
+    Atomics.store(this.#cells, ExploreCell.last, schedules === null ? 2 ** 31 - 1 : schedules - 1);
+    const began = performance.now();
+    const reports = await this.#explore(began);
+    const seconds = (performance.now() - began) / 1000;
+    const failures = await this.#studyAll(reports);
+    return this.#result(reports, failures, seconds);
+  }
+
+  async #explore(began: number): Promise<ExploreReport[]> {
+    const { target, strategy, seed, keepsGoing, workers } = this.#plan;
+    const task: ExploreTask = { kind: "explore", target, strategy, seed, keepsGoing, cells: this.#cells };
+    const state = { running: workers };
+    const runs = Array.from({ length: workers }, async () => {
+      try {
+        return await this.#pool.run(task);
+      } catch (error) {
+        // What cannot be loaded is the user's to know; whatever else a worker dies of ends the run.
+        if (isAboutInput(error)) throw new UsageError(error.message, { cause: error });
+        this.#end("worker-died", `a worker died: ${firstLine(error)}`);
+        return null;
+      } finally {
+        state.running--;
+      }
+    });
+    const settled = Promise.allSettled(runs);
+    while (state.running > 0) {
+      await Promise.race([pause(TICK_MS), settled]);
+      this.#look(began);
+    }
+    const ended = await settled;
+    for (const each of ended) if (each.status === "rejected") throw each.reason;
+    return ended.flatMap((each) =>
+      each.status === "fulfilled" && each.value !== null && "executions" in each.value ? [each.value] : [],
+    );
+  }
+
+  #look(began: number): void {
+    const { seconds, schedules } = this.#plan;
+    const { interruption, onProgress } = this.#hooks;
+    const elapsed = (performance.now() - began) / 1000;
+    const executions = Atomics.load(this.#cells, ExploreCell.executions);
+    if (interruption?.aborted === true) this.#end("interrupted", `by ${String(interruption.reason)}`);
+    if (seconds !== null && elapsed > seconds) Atomics.store(this.#cells, ExploreCell.over, 1);
+    const fraction = seconds === null ? executions / (schedules ?? 1) : elapsed / seconds;
+    onProgress?.(fraction, `${String(executions)} executions`);
+  }
+
+  #end(outcome: ExploreOutcome, reason: string): void {
+    Atomics.store(this.#cells, ExploreCell.over, 1);
+    if (this.#outcome !== "completed") return;
+    this.#outcome = outcome;
+    this.#reason = reason;
+  }
+
+  /** Each bug once: the first execution that showed it, whichever worker made it. */
+  async #studyAll(reports: readonly ExploreReport[]): Promise<ExploreFailure[]> {
+    const first = new Map<string, FailingExecution>();
+    for (const each of reports.flatMap((report) => report.failures)) {
+      const known = first.get(each.key);
+      const times = each.times + (known?.times ?? 0);
+      const earlier = known !== undefined && known.iteration < each.iteration ? known : each;
+      first.set(each.key, { ...earlier, times });
+    }
+    const failures: ExploreFailure[] = [];
+    for (const failing of [...first.values()].toSorted((a, b) => a.iteration - b.iteration)) {
+      const { key, chosen, iteration, times } = failing;
+      const studied = await this.#pool.run({ kind: "study", target: this.#plan.target, key, chosen });
+      if (!("directives" in studied)) continue;
+      failures.push(await this.#told(studied, iteration, times, reports[0]?.codeHash ?? ""));
+    }
+    return failures;
+  }
+
+  async #told(
+    studied: StudiedFailure,
+    iteration: number,
+    times: number,
+    codeHash: string,
+  ): Promise<ExploreFailure> {
+    const { settings, failures: folder, target, token: words } = this.#plan;
+    const { directives, ...rest } = studied;
+    const { scenario } = settings;
+    const token = writeToken({ ...words, codeHash, key: studied.key, directives });
+    const failure: ExploreFailure = { ...rest, iteration, times, token, folder: null };
+    const written = await writeFailureFiles(folder, { scenario, codeHash, target, directives, failure });
+    return { ...failure, folder: written };
+  }
+
+  #result(reports: readonly ExploreReport[], failures: ExploreFailure[], seconds: number): ExploreResult {
+    const { plan, outcome, reason } = { plan: this.#plan, outcome: this.#outcome, reason: this.#reason };
+    const sum = (of: (report: ExploreReport) => number): number =>
+      reports.reduce((total, report) => total + of(report), 0);
+    const executions = sum((report) => report.executions);
+    const points = sum((report) => report.points);
+    const failing = sum((report) => report.failing);
+    const traces = reports
+      .flatMap((report) => report.traces)
+      .toSorted(([a], [b]) => a - b)
+      .map(([, hash]) => hash);
+    return {
+      kind: "explore",
+      command: plan.command,
+      settings: plan.settings,
+      codeHash: reports[0]?.codeHash ?? "",
+      outcome,
+      reason,
+      signal: outcome === "interrupted" ? String(this.#hooks.interruption?.reason) : null,
+      workers: plan.workers,
+      seconds,
+      executions,
+      points,
+      pointsPerSecond: seconds > 0 ? points / seconds : 0,
+      stepsMin: executions === 0 ? 0 : Math.min(...reports.map((report) => report.stepsMin)),
+      stepsMean: executions === 0 ? 0 : sum((report) => report.steps) / executions,
+      stepsMax: reports.reduce((most, report) => Math.max(most, report.stepsMax), 0),
+      capped: sum((report) => report.capped),
+      traces: newTraces(traces),
+      completed: reports.find(({ completed }) => completed !== null)?.completed ?? null,
+      remaining: reports.find(({ remaining }) => remaining !== null)?.remaining ?? null,
+      verdict: { word: wordFor(failing, executions), failing, ...wilsonInterval(failing, executions) },
+      repeated: sum((report) => report.repeated),
+      nondeterminism: reports.find((report) => report.nondeterminism !== null)?.nondeterminism ?? null,
+      failures,
+    };
+  }
+}
+
+function wordFor(failing: number, executions: number): ExploreResult["verdict"]["word"] {
+  if (failing === 0) return "Never";
+  return failing === executions ? "Always" : "Sometimes";
+}
+
+function newTraces(hashes: readonly number[]): ExploreResult["traces"] {
+  const known = new Set<number>();
+  const lastTenth = Math.floor(hashes.length * 0.9);
+  let newInLastTenth = 0;
+  for (const [index, hash] of hashes.entries()) {
+    if (!known.has(hash) && index >= lastTenth) newInLastTenth++;
+    known.add(hash);
+  }
+  return { hashed: hashes.length, distinct: known.size, newInLastTenth };
+}
+
+/** Errors cross from a worker by name. */
+function isAboutInput(error: unknown): error is Error {
+  return error instanceof Error && (error.name === "RefusedError" || error.name === "UsageError");
+}

@@ -1,0 +1,172 @@
+/** What an exploration will do, worked out from what people wrote: every value checked, every default filled in. */
+import { randomInt } from "node:crypto";
+import { availableParallelism } from "node:os";
+import { machineWish } from "../../guest/scenario.ts";
+import type { GuestFormat, Scenario } from "../../guest/scenario.ts";
+import { minimumPool } from "../../hypervisor/machine-config.ts";
+import type { ExploreSettings } from "../../report/types.ts";
+import { UsageError } from "../errors.ts";
+import {
+  DEFAULT_PRESET,
+  machineRequest,
+  presetName,
+  requestedMachine,
+  SETTING_NAMES,
+  settingsOf,
+} from "../machine-settings.ts";
+import { loadScenario } from "../scenario-files.ts";
+import { scenarioOptions } from "../scenario-options.ts";
+import { allowedNames, decimalNumber, wholeNumber } from "../usage.ts";
+import { POINTS_MAX } from "./scheduler.ts";
+import { SYSTEMATIC, STRATEGY_NAMES } from "./strategies/catalogue.ts";
+import type { StrategyName } from "./strategies/catalogue.ts";
+import type { ScenarioTarget } from "./target.ts";
+import type { TokenContent } from "./token.ts";
+
+/** An exploration as people ask for it: texts of the command line. */
+export interface ExploreRequest {
+  /** Name of a bundled scenario, or path of a file with one. */
+  readonly scenario: string;
+  readonly strategy?: string | undefined;
+  readonly schedules?: string | undefined;
+  readonly seconds?: string | undefined;
+  readonly seed?: string | undefined;
+  readonly vcpus?: string | undefined;
+  readonly guest?: string | undefined;
+  readonly preset?: string | undefined;
+  readonly set?: readonly string[] | undefined;
+  readonly rounds?: string | undefined;
+  /** Name of a mutant, or path of its module. */
+  readonly mutant?: string | undefined;
+  readonly steps?: string | undefined;
+  readonly workers?: string | undefined;
+  /** Folder for failures. */
+  readonly failures?: string | undefined;
+  /** Go on after the first failure. */
+  readonly keepGoing?: boolean | undefined;
+}
+
+/** An exploration with nothing left open. */
+export interface ExplorePlan {
+  readonly target: ScenarioTarget;
+  readonly strategy: StrategyName;
+  readonly seed: number;
+  /** Executions, at most. */
+  readonly schedules: number | null;
+  readonly seconds: number | null;
+  readonly workers: number;
+  readonly failures: string;
+  readonly keepsGoing: boolean;
+  readonly settings: ExploreSettings;
+  /** What a failure's token says of the target. */
+  readonly token: Pick<TokenContent, "scenario" | "settings">;
+  /** The command that repeats it. */
+  readonly command: string;
+}
+
+const DEFAULT_SECONDS = 10;
+const SECONDS = { min: 0.1, max: 7 * 24 * 3600 };
+const SCHEDULES = { min: 1, max: 2 ** 31 - 1 };
+const SEED = { min: 0, max: 2 ** 32 - 1 };
+const ROUNDS = { min: 1, max: 1000 };
+const DEFAULT_POINTS_MAX = 200_000;
+/** Small, so that entries are evicted and audits are quick. */
+const SMALL_TLB = { tlbSets: 4, tlbWays: 2 };
+
+/** Plans what is asked for. Throws UsageError for everything that cannot be. */
+export async function planExplore(request: ExploreRequest): Promise<ExplorePlan> {
+  const preset = presetName(request.preset ?? DEFAULT_PRESET);
+  const { request: machine, others } = machineRequest(preset, request.set ?? []);
+  const { url, scenario } = await loadScenario(request.scenario);
+  const { small } = scenario;
+  const guest = guestOf(scenario, request.guest);
+  const vcpus = vcpusOf(scenario, request.vcpus);
+  const chosen = Object.entries(small?.options ?? {}).map(([name, value]) => [name, String(value)] as const);
+  const options = scenarioOptions(scenario, [...chosen, ...others], SETTING_NAMES);
+  const wish = { ...SMALL_TLB, ...machineWish(scenario, vcpus, options), ...small?.machine, vcpus };
+  const config = requestedMachine(machine, { poolPages: minimumPool(wish), ...wish });
+  const strategy = strategyOf(request.strategy ?? "portfolio");
+  const seed = request.seed === undefined ? randomInt(2 ** 31) : wholeNumber("--seed", request.seed, SEED);
+  const limits = limitsOf(request);
+  const rounds = wholeNumber("--rounds", request.rounds ?? "1", ROUNDS);
+  const pointsMax = wholeNumber("--steps", request.steps ?? String(DEFAULT_POINTS_MAX), {
+    min: 1,
+    max: POINTS_MAX,
+  });
+  const settings: ExploreSettings = {
+    scenario: scenario.name,
+    guest,
+    vcpus,
+    preset,
+    mutant: null,
+    strategy,
+    seed,
+    ...limits,
+    rounds,
+    pointsMax,
+    switches: config.switches,
+    machine: settingsOf(config),
+    options,
+  };
+  return {
+    target: { kind: "scenario", url, guest, config, options, seed, rounds, mutant: null, pointsMax },
+    strategy,
+    seed,
+    ...limits,
+    workers: SYSTEMATIC.has(strategy) ? 1 : workersOf(request),
+    failures: request.failures ?? "failures",
+    keepsGoing: request.keepGoing === true,
+    settings,
+    token: {
+      scenario: request.scenario,
+      settings: { vcpus, guest, seed, rounds, preset, mutant: null, set: request.set ?? [] },
+    },
+    command: commandOf(request, settings),
+  };
+}
+
+function strategyOf(name: string): StrategyName {
+  const found = STRATEGY_NAMES.find((each) => each === name);
+  if (found !== undefined) return found;
+  throw new UsageError(`--strategy wants ${allowedNames(STRATEGY_NAMES)}, got "${name}"`);
+}
+
+function limitsOf({ schedules, seconds }: ExploreRequest): Pick<ExplorePlan, "schedules" | "seconds"> {
+  if (schedules !== undefined && seconds !== undefined)
+    throw new UsageError("--seconds and --schedules exclude each other");
+  if (schedules !== undefined)
+    return { schedules: wholeNumber("--schedules", schedules, SCHEDULES), seconds: null };
+  const limit = seconds === undefined ? DEFAULT_SECONDS : decimalNumber("--seconds", seconds, SECONDS);
+  return { schedules: null, seconds: limit };
+}
+
+function workersOf({ workers }: ExploreRequest): number {
+  const cores = availableParallelism();
+  return workers === undefined ? cores : wholeNumber("--workers", workers, { min: 1, max: 256 });
+}
+
+function guestOf(scenario: Scenario, wanted: string | undefined): GuestFormat {
+  const [first = "4level"] = scenario.guests;
+  if (wanted === undefined) return first;
+  const found = scenario.guests.find((each) => each === wanted);
+  if (found !== undefined) return found;
+  throw new UsageError(`--guest of ${scenario.name} wants ${allowedNames(scenario.guests)}, got "${wanted}"`);
+}
+
+function vcpusOf(scenario: Scenario, wanted: string | undefined): number {
+  if (wanted === undefined) return scenario.small?.vcpus ?? Math.min(2, scenario.vcpus.max);
+  return wholeNumber(`--vcpus of ${scenario.name}`, wanted, scenario.vcpus);
+}
+
+function commandOf(request: ExploreRequest, { seed, strategy, vcpus, guest }: ExploreSettings): string {
+  const words = ["umbra", "explore", request.scenario, "--strategy", strategy, "--seed", String(seed)];
+  words.push("--vcpus", String(vcpus), "--guest", guest);
+  if (request.schedules !== undefined) words.push("--schedules", request.schedules);
+  if (request.seconds !== undefined) words.push("--seconds", request.seconds);
+  if (request.rounds !== undefined) words.push("--rounds", request.rounds);
+  if (request.preset !== undefined) words.push("--preset", request.preset);
+  for (const each of request.set ?? []) words.push("--set", each);
+  return words
+    .map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`))
+    .join(" ");
+}

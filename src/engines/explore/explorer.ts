@@ -1,0 +1,196 @@
+/** What a worker of an exploration does: executions until their bound, and the study of those that failed. */
+import { execute, keyOfFailure, record } from "./execution.ts";
+import type { Execution } from "./execution.ts";
+import { RepeatingStrategy } from "./directives.ts";
+import { loadWorld } from "./load-world.ts";
+import type { LoadedWorld } from "./load-world.ts";
+import { Ending, SCHEDULER } from "./scheduler.ts";
+import { createStrategy } from "./strategies/catalogue.ts";
+import type { StrategyName } from "./strategies/catalogue.ts";
+import { studyFailure } from "./study-failure.ts";
+import type { StudiedFailure } from "./study-failure.ts";
+import type { ExploreTarget } from "./target.ts";
+import { TraceHash } from "./trace-hash.ts";
+import { watched } from "./world.ts";
+import type { World } from "./world.ts";
+
+/** Cells that the workers and the main thread share. */
+export const ExploreCell = {
+  /** The next execution that nobody has begun. */
+  next: 0,
+  /** No execution above this one need be made. */
+  last: 1,
+  /** 1 when everybody shall end. */
+  over: 2,
+  /** Executions made. */
+  executions: 3,
+} as const;
+
+/** Executions to make. Plain data. */
+export interface ExploreTask {
+  readonly kind: "explore";
+  readonly target: ExploreTarget;
+  readonly strategy: StrategyName;
+  readonly seed: number;
+  readonly keepsGoing: boolean;
+  readonly cells: Int32Array;
+}
+
+/** A failure to study. Plain data. */
+export interface StudyTask {
+  readonly kind: "study";
+  readonly target: ExploreTarget;
+  readonly key: string;
+  /** The thread chosen at each point. */
+  readonly chosen: Uint8Array;
+}
+
+/** A failing execution, as it can be repeated. */
+export interface FailingExecution {
+  readonly key: string;
+  readonly iteration: number;
+  /** Executions of this worker that failed so. */
+  times: number;
+  readonly chosen: Uint8Array;
+}
+
+/** What a worker did. Plain data. */
+export interface ExploreReport {
+  readonly codeHash: string;
+  readonly executions: number;
+  readonly failing: number;
+  readonly points: number;
+  readonly steps: number;
+  readonly stepsMin: number;
+  readonly stepsMax: number;
+  readonly capped: number;
+  /** Hashes of traces with the execution that each was seen in. */
+  readonly traces: readonly (readonly [iteration: number, hash: number])[];
+  readonly failures: readonly FailingExecution[];
+  readonly completed: string | null;
+  readonly remaining: number | null;
+  readonly repeated: number;
+  readonly nondeterminism: string | null;
+}
+
+/** One execution in so many is repeated, and one in so many has its trace hashed. */
+const REPEAT_ONE_IN = 100;
+const HASH_ONE_IN = 16;
+const TRACES_MAX = 200_000;
+
+let loaded: { readonly of: string; readonly world: Promise<LoadedWorld> } | undefined;
+
+/** The world of a target: a thread loads one, once. */
+function worldOf(target: ExploreTarget): Promise<LoadedWorld> {
+  const of = JSON.stringify(target);
+  loaded ??= { of, world: loadWorld(target) };
+  if (loaded.of !== of) throw new Error("a thread explores one target");
+  return loaded.world;
+}
+
+/** Does what a task says. */
+export async function runExplorer(task: ExploreTask | StudyTask): Promise<ExploreReport | StudiedFailure> {
+  const { world, codeHash } = await worldOf(task.target);
+  if (task.kind === "study") return studyFailure(world, task.chosen, task.key);
+  return new Exploration(world, task).run(codeHash);
+}
+
+class Exploration {
+  readonly #world: World;
+  readonly #task: ExploreTask;
+  readonly #failures = new Map<string, FailingExecution>();
+  readonly #traces: (readonly [number, number])[] = [];
+  readonly #hash = new TraceHash();
+  #executions = 0;
+  #failing = 0;
+  #points = 0;
+  #steps = 0;
+  #stepsMin = Infinity;
+  #stepsMax = 0;
+  #capped = 0;
+  #repeated = 0;
+  #nondeterminism: string | null = null;
+
+  constructor(world: World, task: ExploreTask) {
+    this.#world = world;
+    this.#task = task;
+  }
+
+  run(codeHash: string): ExploreReport {
+    const { strategy: name, seed, cells } = this.#task;
+    const strategy = createStrategy(name, { seed });
+    const hashed = watched(this.#world, this.#hash);
+    while (Atomics.load(cells, ExploreCell.over) === 0) {
+      const iteration = Atomics.add(cells, ExploreCell.next, 1);
+      if (iteration > Atomics.load(cells, ExploreCell.last)) break;
+      const isHashed = iteration % HASH_ONE_IN === 0 && this.#traces.length < TRACES_MAX;
+      const execution = execute(isHashed ? hashed : this.#world, strategy, iteration);
+      if (execution === null) {
+        Atomics.store(cells, ExploreCell.over, 1);
+        break;
+      }
+      if (isHashed) this.#traces.push([iteration, this.#hash.value]);
+      this.#note(execution, iteration);
+      Atomics.add(cells, ExploreCell.executions, 1);
+    }
+    return {
+      codeHash,
+      executions: this.#executions,
+      failing: this.#failing,
+      points: this.#points,
+      steps: this.#steps,
+      stepsMin: this.#stepsMin,
+      stepsMax: this.#stepsMax,
+      capped: this.#capped,
+      traces: this.#traces,
+      failures: [...this.#failures.values()],
+      completed: strategy.completed?.() ?? null,
+      remaining: strategy.remaining?.() ?? null,
+      repeated: this.#repeated,
+      nondeterminism: this.#nondeterminism,
+    };
+  }
+
+  #note({ ending, points, steps, failures }: Execution, iteration: number): void {
+    this.#executions++;
+    this.#points += points;
+    this.#steps += steps;
+    this.#stepsMin = Math.min(this.#stepsMin, steps);
+    this.#stepsMax = Math.max(this.#stepsMax, steps);
+    if (ending === Ending.capped) this.#capped++;
+    const keys = [...new Set(failures.map((each) => keyOfFailure(each)))];
+    if (keys.length > 0) this.#failing++;
+    const isRepeated = keys.length > 0 ? this.#isNew(keys) : iteration % REPEAT_ONE_IN === 0;
+    const chosen = isRepeated ? SCHEDULER.chosen.slice(0, points + 1) : new Uint8Array(0);
+    if (isRepeated) this.#repeat(chosen, iteration, keys);
+    for (const key of keys) this.#fail(key, iteration, chosen);
+  }
+
+  #isNew(keys: readonly string[]): boolean {
+    return keys.some((key) => !this.#failures.has(key));
+  }
+
+  #fail(key: string, iteration: number, chosen: Uint8Array): void {
+    const known = this.#failures.get(key);
+    if (known === undefined) this.#failures.set(key, { key, iteration, times: 1, chosen });
+    else known.times++;
+    if (this.#task.keepsGoing) return;
+    const { cells } = this.#task;
+    let last = Atomics.load(cells, ExploreCell.last);
+    while (iteration < last) last = Atomics.compareExchange(cells, ExploreCell.last, last, iteration);
+  }
+
+  /** The same choices must give the same execution, or something decides that the scheduler does not know of. */
+  #repeat(chosen: Uint8Array, iteration: number, keys: readonly string[]): void {
+    const { steps } = SCHEDULER;
+    const fingerprint = SCHEDULER.fingerprint();
+    this.#repeated++;
+    const strategy = new RepeatingStrategy(chosen);
+    const again = record(this.#world, strategy, 0);
+    const sameKeys = keys.join() === [...new Set(again?.failures.map((each) => keyOfFailure(each)))].join();
+    const isSame = SCHEDULER.steps === steps && SCHEDULER.fingerprint() === fingerprint && sameKeys;
+    if (isSame && strategy.divergedAt === null) return;
+    const where = strategy.divergedAt === null ? "" : ` from point ${String(strategy.divergedAt)} on`;
+    this.#nondeterminism ??= `execution ${String(iteration)} went another way when it was repeated${where}`;
+  }
+}

@@ -1,0 +1,81 @@
+/** A failure as files: `failures/<id>/failure.json` and a link `latest` to the last. */
+import { createHash } from "node:crypto";
+import { mkdir, readFile, rm, symlink } from "node:fs/promises";
+import { join } from "node:path";
+import type { ExploreFailure } from "../../report/types.ts";
+import { UsageError } from "../errors.ts";
+import { writeWhole } from "../output-file.ts";
+import type { Directive } from "./directives.ts";
+import type { ScenarioTarget } from "./target.ts";
+
+/** What a failure's file holds. */
+export interface FailureFile {
+  readonly scenario: string;
+  readonly codeHash: string;
+  readonly target: ScenarioTarget;
+  readonly directives: readonly Directive[];
+  readonly failure: ExploreFailure;
+}
+
+/** Changes whenever an older Umbra could not make sense of the file. */
+const VERSION = 1;
+const NAME = "failure.json";
+const ID_DIGITS = 8;
+
+/** Writes a failure into a folder of its own below `folder`; its path, or null when that cannot be. */
+export async function writeFailureFiles(folder: string, file: FailureFile): Promise<string | null> {
+  const id = `${file.scenario}-${digestOf(file).slice(0, ID_DIGITS)}`;
+  const path = join(folder, id);
+  try {
+    await mkdir(path, { recursive: true });
+    const content = { version: VERSION, digest: digestOf(file), ...file };
+    await writeWhole(join(path, NAME), `${JSON.stringify(content, null, 1)}\n`);
+    const latest = join(folder, "latest");
+    await rm(latest, { force: true });
+    await symlink(id, latest);
+    return path;
+  } catch {
+    return null;
+  }
+}
+
+/** Reads a failure's file, or the one in a failure's folder. Throws UsageError when it cannot be used. */
+export async function readFailureFile(path: string): Promise<FailureFile> {
+  const text = await readFile(path.endsWith(".json") ? path : join(path, NAME), "utf8").catch(
+    (error: unknown) => {
+      throw new UsageError(
+        `${path}: cannot be read: ${error instanceof Error ? error.message : String(error)}`,
+      );
+    },
+  );
+  const content = parsed(text, path);
+  const { version, digest, ...file } = content;
+  if (version !== VERSION)
+    throw new UsageError(`${path}: version is ${String(version)}, this Umbra reads ${String(VERSION)}`);
+  if (!isFailureFile(file)) throw new UsageError(`${path}: this is no failure of umbra explore`);
+  if (digest !== digestOf(file)) throw new UsageError(`${path}: digest does not match: the file was changed`);
+  return file;
+}
+
+function parsed(text: string, path: string): Record<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === "object" && value !== null) return Object.fromEntries(Object.entries(value));
+  } catch (error) {
+    throw new UsageError(`${path}: is no JSON, or was cut: ${error instanceof Error ? error.message : ""}`, {
+      cause: error,
+    });
+  }
+  throw new UsageError(`${path}: this is no failure of umbra explore`);
+}
+
+function isFailureFile(value: object): value is FailureFile {
+  return ["scenario", "codeHash", "target", "directives", "failure"].every((name) => name in value);
+}
+
+/** Over what replays, not over how it is told. */
+function digestOf({ scenario, codeHash, target, directives }: FailureFile): string {
+  return createHash("sha256")
+    .update(JSON.stringify({ scenario, codeHash, target, directives }))
+    .digest("hex");
+}

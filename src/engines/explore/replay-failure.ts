@@ -1,0 +1,105 @@
+/** Runs a failure again, from its file or its token, and says whether it still is what it was. */
+import { existsSync } from "node:fs";
+import type { ExploreFailure, ReplayResult, TraceRow } from "../../report/types.ts";
+import { UsageError } from "../errors.ts";
+import { countSwitches } from "./minimise.ts";
+import { keyOfFailure, replay } from "./execution.ts";
+import { planExplore } from "./explore-plan.ts";
+import { readFailureFile } from "./failure-files.ts";
+import type { FailureFile } from "./failure-files.ts";
+import { loadWorld } from "./load-world.ts";
+import { described, study } from "./study-failure.ts";
+import { readToken, writeToken } from "./token.ts";
+import type { TokenContent } from "./token.ts";
+
+/** What a failure is run again for: to see it, to cut it down further, or to be told its cause anew. */
+export type ReplayPurpose = "replay" | "minimise" | "explain";
+
+interface Source {
+  readonly content: Omit<TokenContent, "key">;
+  readonly key: string;
+  readonly target: FailureFile["target"];
+  /** The trace as it was when the failure was found; null when the source is a token. */
+  readonly trace: readonly TraceRow[] | null;
+  readonly failure: ExploreFailure | null;
+}
+
+/** Replays a failure. Throws UsageError when neither a file nor a token is given, or it cannot be read. */
+export async function replayFailure(fileOrToken: string, purpose: ReplayPurpose): Promise<ReplayResult> {
+  const source = existsSync(fileOrToken) ? await fromFile(fileOrToken) : await fromToken(fileOrToken);
+  const { world, codeHash } = await loadWorld(source.target);
+  const { directives } = source.content;
+  const execution = replay(world, directives);
+  const found = execution.failures.find((each) => isKey(keyOfFailure(each), source.key));
+  const key = found === undefined ? source.key : keyOfFailure(found);
+  const switches = countSwitches(execution.trace);
+  const plain = {
+    ...described(world, execution, key),
+    before: switches,
+    after: switches,
+    replays: 1,
+    orders: source.failure?.orders ?? [],
+  };
+  const studied = purpose === "replay" || found === undefined ? plain : study(world, execution, key);
+  const { directives: best, ...told } = studied;
+  const token = writeToken({ ...source.content, codeHash, key, directives: best });
+  return {
+    kind: purpose,
+    isSameCode: codeHash === source.content.codeHash,
+    codeHash,
+    fails: found !== undefined,
+    divergence: source.trace === null ? null : firstDivergence(source.trace, plain.trace),
+    failure: { ...told, iteration: source.failure?.iteration ?? 0, times: 1, token, folder: null },
+  };
+}
+
+/** A token has the key in letters that need no quoting. */
+function isKey(key: string, wanted: string): boolean {
+  return key === wanted || key.replaceAll(/[^\w-]+/g, "-").startsWith(wanted);
+}
+
+async function fromFile(path: string): Promise<Source> {
+  const { failure, target, directives, codeHash } = await readFailureFile(path);
+  const { scenario, settings } = readToken(failure.token);
+  return {
+    content: { scenario, settings, codeHash, directives },
+    key: failure.key,
+    target,
+    trace: failure.trace,
+    failure,
+  };
+}
+
+async function fromToken(token: string): Promise<Source> {
+  if (!token.includes(":")) throw new UsageError(`${token}: there is no such file, and this is no token`);
+  const { key, ...content } = readToken(token);
+  const { vcpus, guest, seed, rounds, preset, set } = content.settings;
+  const { target } = await planExplore({
+    scenario: content.scenario,
+    vcpus: String(vcpus),
+    guest,
+    seed: String(seed),
+    rounds: String(rounds),
+    preset,
+    set,
+    mutant: content.settings.mutant ?? undefined,
+  });
+  return { content, key, target, trace: null, failure: null };
+}
+
+/** The first step at which another thread, place or object is seen than when the failure was found. */
+function firstDivergence(then: readonly TraceRow[], now: readonly TraceRow[]): string | null {
+  for (const [index, row] of then.entries()) {
+    const again = now[index];
+    const step = `step ${String(index + 1)}`;
+    if (again === undefined)
+      return `${step}: the execution is over, where it was at ${row.within} (${row.site})`;
+    if (again.thread !== row.thread)
+      return `${step}: thread ${String(again.thread)} runs, not ${String(row.thread)}`;
+    if (again.site !== row.site) return `${step}: it is at ${again.site}, not ${row.site}`;
+    if (again.object !== row.object) return `${step}: it concerns ${again.object}, not ${row.object}`;
+  }
+  return now.length === then.length
+    ? null
+    : `step ${String(then.length + 1)}: the execution goes on, where it was over`;
+}

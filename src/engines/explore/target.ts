@@ -1,0 +1,24 @@
+/** What is explored, as plain data that can be sent to a worker and written into a token. */
+import type { GuestFormat, ScenarioOptions } from "../../guest/scenario.ts";
+import type { MachineConfig } from "../../hypervisor/machine-config.ts";
+
+/** A scenario on a machine. */
+export interface ScenarioTarget {
+  readonly kind: "scenario";
+  /** The scenario's module. */
+  readonly url: string;
+  readonly guest: GuestFormat;
+  readonly config: MachineConfig;
+  readonly options: ScenarioOptions;
+  /** Seed of the programs' own random numbers. */
+  readonly seed: number;
+  /** Rounds of each program. */
+  readonly rounds: number;
+  /** Module of the mutant that is put into the machine; null for the model as it is. */
+  readonly mutant: string | null;
+  /** Points after which an execution is given up. */
+  readonly pointsMax: number;
+}
+
+/** Everything that can be explored. */
+export type ExploreTarget = ScenarioTarget;

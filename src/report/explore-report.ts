@@ -1,0 +1,101 @@
+/** An exploration as a text for people: the cause first, then the orders it needs, then who did what when. */
+import type { ExploreFailure, ExploreResult } from "./explore-result.ts";
+import { interleavingTable } from "./interleaving-table.ts";
+import { count, counted, seconds } from "./text.ts";
+import type { Paint } from "./text.ts";
+
+/** How much of a trace is shown. */
+export type TraceDetail = "min" | "full";
+
+/** The whole report, in lines of at most `width` characters where it has a table. */
+export function exploreReport(result: ExploreResult, paint: Paint, width: number): string {
+  return [
+    paint.bold(heading(result)),
+    ...result.failures.flatMap((failure) => ["", ...failureLines(failure, paint, width, "min")]),
+    ...(result.failures.length > 0 ? [""] : []),
+    ...summary(result),
+    verdictLine(result, paint),
+    ...(result.failures.length > 0 ? [`to explore again: ${result.command}`] : []),
+    "",
+  ].join("\n");
+}
+
+function heading({ settings }: ExploreResult): string {
+  const { scenario, guest, vcpus, strategy, seed, mutant } = settings;
+  const what = mutant === null ? scenario : `${mutant} in ${scenario}`;
+  return `${what}, ${guest} guest, ${counted(vcpus, "vCPU")}, strategy ${strategy}, seed ${String(seed)}`;
+}
+
+/** One failure: what is wrong, what it needs, how it goes, how to see it again. */
+export function failureLines(
+  failure: ExploreFailure,
+  paint: Paint,
+  width: number,
+  detail: TraceDetail,
+): string[] {
+  const { violations, before, after, replays, token, folder } = failure;
+  return [
+    paint.bad(`${failure.key}, in execution ${count(failure.iteration)}`),
+    ...violations.map(({ thread, message }) => `  ${threadPrefix(failure, thread)}${message}`),
+    `minimised: ${String(before.switches)} → ${counted(after.switches, "switch", "switches")}, ` +
+      `${String(before.preemptions)} → ${counted(after.preemptions, "preemption")} (${counted(replays, "replay")})`,
+    ...orderLines(failure),
+    "",
+    ...interleavingTable(failure, width, detail),
+    "",
+    ...(folder === null ? [] : [`files: ${folder}`]),
+    `to see it again: umbra replay '${token}'`,
+  ];
+}
+
+function threadPrefix({ threads }: ExploreFailure, thread: number): string {
+  return thread < 0 ? "" : `${threads[thread] ?? `thread ${String(thread)}`}: `;
+}
+
+function orderLines({ orders, trace, threads }: ExploreFailure): string[] {
+  if (orders.length === 0) return ["it needs no order of the vCPUs: any schedule of this program fails"];
+  const place = (step: number): string => {
+    const row = trace[step - 1];
+    if (row === undefined) return "?";
+    return `${threads[row.thread] ?? "?"} ${row.within} (${row.site}) on ${row.object}`;
+  };
+  return [
+    "it needs these orders; any of them the other way round, and it is gone:",
+    ...orders.map(
+      ({ first, second }) =>
+        `  [${String(first)}] ${place(first)}\n    before [${String(second)}] ${place(second)}`,
+    ),
+  ];
+}
+
+function summary(result: ExploreResult): string[] {
+  const { executions, points, pointsPerSecond, capped, traces, completed, remaining, settings } = result;
+  const share = (part: number, whole: number): string =>
+    whole === 0 ? "0 %" : `${((100 * part) / whole).toFixed(1)} %`;
+  const lines = [
+    `${counted(executions, "execution")} of ${count(result.stepsMin)} to ${count(result.stepsMax)} operations ` +
+      `(${count(result.stepsMean)} on average), ${counted(points, "scheduling point")} ` +
+      `in ${seconds(result.seconds)} on ${counted(result.workers, "core")}: ${count(pointsPerSecond)} a second`,
+    `${counted(traces.distinct, "distinct trace")} among ${count(traces.hashed)} that were hashed; ` +
+      `${count(traces.newInLastTenth)} of the last tenth were new`,
+  ];
+  if (capped > 0)
+    lines.push(
+      `${share(capped, executions)} were cut at ${counted(settings.pointsMax, "point")}: inconclusive, --steps raises the bound`,
+    );
+  if (completed !== null) lines.push(completed);
+  if (remaining !== null) lines.push(`about ${counted(remaining, "execution")} remain`);
+  if (result.nondeterminism !== null) lines.push(`not deterministic: ${result.nondeterminism}`);
+  else lines.push(`${counted(result.repeated, "execution")} repeated, all with the same outcome`);
+  return lines;
+}
+
+function verdictLine({ verdict, executions, outcome, reason }: ExploreResult, paint: Paint): string {
+  const { word, failing, low, high } = verdict;
+  const end = outcome === "completed" ? "" : `; ended early ${reason ?? ""}`;
+  const percent = (share: number): string => `${(100 * share).toPrecision(2)} %`;
+  const text =
+    `${word}: ${count(failing)} of ${counted(executions, "execution")} failed, ` +
+    `${percent(low)} to ${percent(high)} with 95 % confidence${end}`;
+  return word === "Never" ? paint.good(text) : paint.bad(text);
+}

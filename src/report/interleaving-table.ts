@@ -1,0 +1,87 @@
+/** Who did what when: one column a thread, folded where nothing conflicts. Never wider than it may be. */
+import type { ExploreFailure, TraceRow } from "./explore-result.ts";
+import type { TraceDetail } from "./explore-report.ts";
+
+const NUMBER_WIDTH = 7;
+const COLUMN_LEAST = 24;
+
+/** The lines of the table. With `min`, operations whose order does not matter are folded. */
+export function interleavingTable(
+  { trace, threads, orders }: Pick<ExploreFailure, "trace" | "threads" | "orders">,
+  width: number,
+  detail: TraceDetail,
+): string[] {
+  const column = Math.max(COLUMN_LEAST, Math.floor((width - NUMBER_WIDTH) / Math.max(1, threads.length)));
+  const wanted = new Set(orders.flatMap(({ first, second }) => [first, second]));
+  const lines = [cut(" ".repeat(NUMBER_WIDTH) + threads.map((name) => name.padEnd(column)).join(""), width)];
+  let folded: TraceRow[] = [];
+  const unfold = (): void => {
+    if (folded.length > 0) lines.push(foldLine(folded, threads, column, width));
+    folded = [];
+  };
+  for (const row of trace) {
+    if (isShown(row, wanted, detail)) {
+      unfold();
+      if (row.switched !== null) lines.push(switchLine(row, threads, width));
+      lines.push(...rowLines(row, wanted.has(row.step), column, width));
+      continue;
+    }
+    if (row.switched !== null) {
+      unfold();
+      lines.push(switchLine(row, threads, width));
+    }
+    folded.push(row);
+  }
+  unfold();
+  return lines;
+}
+
+function isShown({ conflicts, step }: TraceRow, wanted: ReadonlySet<number>, detail: TraceDetail): boolean {
+  return detail === "full" || wanted.has(step) || (wanted.size === 0 && conflicts);
+}
+
+function rowLines(row: TraceRow, isWanted: boolean, column: number, width: number): string[] {
+  const { step, thread, action, object, before, after, site, within } = row;
+  const number = `${isWanted ? "▶" : " "}${String(step)}`.padStart(NUMBER_WIDTH - 1);
+  const margin = " ".repeat(column * thread);
+  const value = after === null ? before : `${before} → ${after}`;
+  return [
+    cut(`${number} ${margin}${action} ${object}: ${value}`, width),
+    cut(`${" ".repeat(NUMBER_WIDTH)}${margin}  ${within} ${site}`, width),
+  ];
+}
+
+/** One operation in one line, with its thread. */
+export function rowText(row: TraceRow, threads: readonly string[]): string {
+  const { step, thread, action, object, before, after, site, within } = row;
+  const value = after === null ? before : `${before} → ${after}`;
+  return `${String(step)} ${threads[thread] ?? ""}: ${action} ${object}: ${value}, in ${within} (${site})`;
+}
+
+function foldLine(
+  folded: readonly TraceRow[],
+  threads: readonly string[],
+  column: number,
+  width: number,
+): string {
+  const [first] = folded;
+  const name = threads[first?.thread ?? 0] ?? "";
+  const what = folded.length === 1 ? "1 operation" : `${String(folded.length)} operations`;
+  return cut(`${" ".repeat(NUMBER_WIDTH + column * (first?.thread ?? 0))}… ${what} of ${name}`, width);
+}
+
+function switchLine({ switched, thread }: TraceRow, threads: readonly string[], width: number): string {
+  const why =
+    switched === "preempted"
+      ? "preempted"
+      : switched === "blocked"
+        ? "the other is blocked"
+        : "the other has ended";
+  const text = `── switch to ${threads[thread] ?? ""} (${why}) `;
+  return cut(text.padEnd(width, "─"), width);
+}
+
+function cut(text: string, width: number): string {
+  const trimmed = text.trimEnd();
+  return trimmed.length <= width ? trimmed : `${trimmed.slice(0, width - 1)}…`;
+}
