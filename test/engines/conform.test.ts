@@ -200,6 +200,7 @@ describe("umbra conform", () => {
     out: (text) => texts.push(text),
     complain: (line) => texts.push(line),
     paint: PLAIN,
+    width: 160,
     showsProgress: false,
     interruption: new AbortController().signal,
   };
