@@ -5,38 +5,27 @@ import { mfn } from "../memory/units.ts";
 import { VcpuCell } from "../memory/vcpu-area.ts";
 import { frameOfEntry } from "../machine/entry.ts";
 import { isFakeLeafType, shadowTypeName } from "../hypervisor/shadow/shadow-type.ts";
+import { UNDER_LOCK } from "./invariant.ts";
 import type { Invariant } from "./invariant.ts";
-import { hex } from "./machine-view.ts";
-import type { MachineView } from "./machine-view.ts";
+import { hex } from "./hex.ts";
+import type { AuditView } from "./audit-view.ts";
 
-const WRITABLE = 2;
 const PINNED = 1;
 const ROOTS = 4;
-
-/** A count for each frame. */
-function countsOf(view: MachineView): Int32Array {
-  return new Int32Array(view.frames.frames);
-}
-
-/** Counts one more. What names a frame that does not exist is for others to find. */
-function increment(counts: Int32Array, frame: number): void {
-  if (frame < counts.length) counts[frame] = (counts[frame] ?? 0) + 1;
-}
 
 /** The typecount of a page is the number of writable leaves that map it. */
 export const typecountsAreExact: Invariant = {
   name: "typecounts-are-exact",
   source: "spec 20.1, I3",
   because: "revocation stops when the typecount is 0: a pagetable stays writable",
+  topic: "entries",
+  inFlight: UNDER_LOCK,
   *violations(view) {
-    const writable = countsOf(view);
-    for (const { low, frame } of view.leaves) if ((low & WRITABLE) !== 0) increment(writable, frame);
-    for (let number = 1; number < view.frames.frames; number++) {
-      if (view.frames.use(mfn(number)) !== FrameUse.guest) continue;
-      const count = view.frames.typecount(mfn(number));
-      const found = writable[number] ?? 0;
+    for (const page of view.guestPages) {
+      const count = view.frames.typecount(page);
+      const found = view.writableCount(page);
       if (count !== found)
-        yield `page ${hex(number)} has typecount ${String(count)}, ${String(found)} writable leaves map it`;
+        yield `page ${hex(page)} has typecount ${String(count)}, ${String(found)} writable leaves map it`;
     }
   },
 };
@@ -46,10 +35,12 @@ export const pagetablesAreReadOnly: Invariant = {
   name: "pagetables-are-read-only",
   source: "spec 15.1, I4, V1",
   because: "a store to the guest's table is not seen, and its shadow goes stale",
+  topic: "entries",
+  inFlight: UNDER_LOCK,
   *violations(view) {
-    for (const { low, frame } of view.leaves)
-      if ((low & WRITABLE) !== 0 && (view.frames.shadowFlags(frame) & SHADOWED) !== 0)
-        yield `a leaf lets pagetable ${hex(frame)} be written`;
+    for (const page of view.guestPages)
+      if (view.writableCount(page) !== 0 && (view.frames.shadowFlags(page) & SHADOWED) !== 0)
+        yield `a leaf lets pagetable ${hex(page)} be written`;
   },
 };
 
@@ -58,22 +49,19 @@ export const pageCountsAreExact: Invariant = {
   name: "page-counts-are-exact",
   source: "spec 1.2, 15.8",
   because: "a page with too few references is freed in use, one with too many is never freed",
+  topic: "entries",
+  inFlight: UNDER_LOCK,
   *violations(view) {
-    const counts = countsOf(view);
-    for (const { frame } of view.leaves) increment(counts, frame);
-    for (const shadow of view.shadows) if (!isFakeLeafType(shadow.type)) increment(counts, shadow.back);
-    for (const { area } of view.vcpuAreas()) {
-      const table = view.memory.loadWord(area + VcpuCell.guestTable);
-      if (table !== 0) increment(counts, table);
-    }
-    for (let number = 1; number < view.frames.frames; number++) {
-      const frame = mfn(number);
-      if (view.frames.use(frame) !== FrameUse.guest) continue;
-      const isAllocated = view.machine.p2m.frameOf(view.frames.back(frame)) === frame;
-      const isIdentity = view.machine.domain.read(DomainCell.unpagedTable) === number;
-      const due = (counts[number] ?? 0) + (isAllocated || isIdentity ? 1 : 0);
-      if (view.frames.count(frame) !== due)
-        yield `page ${hex(number)} has ${String(view.frames.count(frame))} references, ${String(due)} are found`;
+    const roots: number[] = [];
+    for (const { area } of view.vcpuAreas()) roots.push(view.memory.loadWord(area + VcpuCell.guestTable));
+    for (const page of view.guestPages) {
+      const isAllocated = view.machine.p2m.frameOf(view.frames.back(page)) === page;
+      const isIdentity = view.machine.domain.read(DomainCell.unpagedTable) === page;
+      let due = view.leafCount(page) + (isAllocated || isIdentity ? 1 : 0);
+      for (const shadow of view.shadowsOf(page)) if (!isFakeLeafType(shadow.type)) due++;
+      for (const root of roots) if (root === page) due++;
+      if (view.frames.count(page) !== due)
+        yield `page ${hex(page)} has ${String(view.frames.count(page))} references, ${String(due)} are found`;
     }
   },
 };
@@ -83,17 +71,17 @@ export const shadowCountsAreExact: Invariant = {
   name: "shadow-counts-are-exact",
   source: "spec 3.3, I6",
   because: "a shadow with too few references is freed while hardware walks it",
+  topic: "entries",
+  inFlight: UNDER_LOCK,
   *violations(view) {
-    const counts = countsOf(view);
-    for (const { frame } of view.uppers) increment(counts, frame);
+    const roots: number[] = [];
     for (const { area } of view.vcpuAreas())
-      for (let slot = 0; slot < ROOTS; slot++) {
-        const root = view.memory.loadGuarded(area + VcpuCell.roots + slot);
-        if (root !== 0) increment(counts, root);
-      }
+      for (let slot = 0; slot < ROOTS; slot++)
+        roots.push(view.memory.loadGuarded(area + VcpuCell.roots + slot));
     for (const { head, type } of view.shadows) {
       const isPinned = (view.frames.state(head) & PINNED) !== 0;
-      const due = (counts[head] ?? 0) + (isPinned ? 1 : 0);
+      let due = view.parentCount(head) + (isPinned ? 1 : 0);
+      for (const root of roots) if (root === head) due++;
       const count = view.frames.count(head);
       if (count !== due)
         yield `${shadowTypeName(type)} shadow ${hex(head)} has ${String(count)} references, ${String(due)} are found`;
@@ -107,14 +95,15 @@ export const upwardLinksAreTrue: Invariant = {
   name: "upward-links-are-true",
   source: "spec 20.64, I7",
   because: "following the link clears an entry of somebody else's table",
+  topic: "entries",
+  inFlight: UNDER_LOCK,
   *violations(view) {
-    const heads = new Set(view.shadows.flatMap((shadow) => shadow.pages.map(Number)));
     for (const { head, type } of view.shadows) {
       const up = view.frames.up(head);
       if (up === 0) continue;
       const low = view.memory.loadEntry(up);
       const child = frameOfEntry(low, view.memory.high);
-      if (!heads.has(up >>> 10) || (low & 1) === 0 || child !== head)
+      if (!view.isShadowPage(up >>> 10) || (low & 1) === 0 || child !== head)
         yield `${shadowTypeName(type)} shadow ${hex(head)} names cell ${hex(up)} as its parent, which is not one`;
     }
   },
@@ -125,12 +114,11 @@ export const pinnedListIsExact: Invariant = {
   name: "pinned-list-is-exact",
   source: "spec 3.4, 15.8",
   because: "a pinned root that is not in the list can never be recycled",
+  topic: "pinned",
+  inFlight: UNDER_LOCK,
   *violations(view) {
-    const pinned = new Set(
-      view.shadows
-        .filter(({ head }) => (view.frames.state(head) & PINNED) !== 0)
-        .map(({ head }) => Number(head)),
-    );
+    const pinned = new Set<number>();
+    for (const { head } of view.allShadows()) if ((view.frames.state(head) & PINNED) !== 0) pinned.add(head);
     let previous = 0;
     let at = view.machine.domain.read(DomainCell.pinnedHead);
     for (let length = 0; at !== 0 && length <= view.frames.frames; length++) {
@@ -149,6 +137,8 @@ export const poolIsComplete: Invariant = {
   name: "pool-is-complete",
   source: "spec 15.8, I9",
   because: "a page that is lost to the pool is lost for good; one that is on it twice serves two tables",
+  topic: "pool",
+  inFlight: UNDER_LOCK,
   *violations(view) {
     const { domain } = view.machine;
     const free = new Set<number>();
@@ -171,6 +161,8 @@ export const heapIsComplete: Invariant = {
   name: "heap-is-complete",
   source: "V4, V7",
   because: "a frame that is lost is lost for good; one that is free and in use is given to a second owner",
+  topic: "heap",
+  inFlight: "as it stands: frames are taken and given back while the paging lock is held too",
   *violations(view) {
     const { domain } = view.machine;
     const free = new Set<number>();
@@ -190,7 +182,7 @@ export const heapIsComplete: Invariant = {
   },
 };
 
-function* poolTotal(view: MachineView, free: ReadonlySet<number>): Iterable<string> {
+function* poolTotal(view: AuditView, free: ReadonlySet<number>): Iterable<string> {
   let pages = 0;
   for (let number = 1; number < view.frames.frames; number++) {
     const frame = mfn(number);

@@ -1,17 +1,18 @@
 /** Invariants of the hash of shadows and of the flags on guest pages (spec 15.1, I8). */
-import { FrameUse, SHADOWED } from "../memory/frame-table.ts";
+import { SHADOWED } from "../memory/frame-table.ts";
 import { HASH_BUCKETS } from "../memory/layout.ts";
 import { mfn } from "../memory/units.ts";
 import { hashBucket } from "../hypervisor/shadow/hash.ts";
-import { ShadowType, isFakeLeafType, shadowTypeName } from "../hypervisor/shadow/shadow-type.ts";
+import { isFakeLeafType, shadowTypeName } from "../hypervisor/shadow/shadow-type.ts";
+import { UNDER_LOCK } from "./invariant.ts";
 import type { Invariant } from "./invariant.ts";
-import { hex } from "./machine-view.ts";
-import type { MachineView } from "./machine-view.ts";
+import { hex } from "./hex.ts";
+import type { AuditView, ShadowInfo } from "./audit-view.ts";
 
 const TYPE_BITS = (1 << 13) - 1;
 
 /** Shadows in the chains of the hash, with the bucket each was found in. */
-function* chained(view: MachineView): Iterable<{ readonly shadow: number; readonly bucket: number }> {
+function* chained(view: AuditView): Iterable<{ readonly shadow: number; readonly bucket: number }> {
   const { offset } = view.machine.layout.regions.hash;
   for (let bucket = 0; bucket < HASH_BUCKETS; bucket++) {
     let at = view.memory.loadGuarded(offset + bucket);
@@ -28,8 +29,11 @@ export const shadowsAreHashed: Invariant = {
   source: "spec 15.1, I8",
   because:
     "a lookup that misses an existing shadow makes a second one, and only one of the two is kept up to date",
+  topic: "hash",
+  inFlight: UNDER_LOCK,
   *violations(view) {
-    const expected = new Map(view.shadows.map((shadow) => [Number(shadow.head), shadow]));
+    const expected = new Map<number, ShadowInfo>();
+    for (const shadow of view.allShadows()) expected.set(shadow.head, shadow);
     for (const { shadow, bucket } of chained(view)) {
       const info = expected.get(shadow);
       if (info === undefined)
@@ -48,17 +52,15 @@ export const flagsMatchShadows: Invariant = {
   name: "flags-match-shadows",
   source: "spec 15.1, I8",
   because: "a page that is not known as a pagetable can be mapped writable, and its shadow goes stale",
+  topic: "entries",
+  inFlight: UNDER_LOCK,
   *violations(view) {
-    const wanted = new Map<number, number>();
-    for (const shadow of view.shadows)
-      if (!isFakeLeafType(shadow.type))
-        wanted.set(shadow.back, (wanted.get(shadow.back) ?? SHADOWED) | (1 << shadow.type));
-    for (let number = 1; number < view.frames.frames; number++) {
-      const frame = mfn(number);
-      if (view.frames.use(frame) !== FrameUse.guest) continue;
-      const flags = view.frames.shadowFlags(frame) & (SHADOWED | TYPE_BITS);
-      if (flags !== (wanted.get(number) ?? 0))
-        yield `page ${hex(number)} has shadow flags ${hex(flags)}, its shadows are ${hex(wanted.get(number) ?? 0)}`;
+    for (const page of view.guestPages) {
+      let due = 0;
+      for (const { type } of view.shadowsOf(page)) if (!isFakeLeafType(type)) due |= SHADOWED | (1 << type);
+      const flags = view.frames.shadowFlags(page) & (SHADOWED | TYPE_BITS);
+      if (flags !== due)
+        yield `page ${hex(page)} has shadow flags ${hex(flags)}, its shadows are ${hex(due)}`;
     }
   },
 };
@@ -68,12 +70,11 @@ export const shadowsAreUnique: Invariant = {
   name: "shadows-are-unique",
   source: "spec 1.4, 15.1",
   because: "of two shadows of one table only one is found by lookups, the other goes stale",
+  topic: "entries",
+  inFlight: UNDER_LOCK,
   *violations(view) {
-    const seen = new Set<number>();
-    for (const { head, type, back } of view.shadows) {
-      const key = back * ShadowType.p2m_table + type;
-      if (seen.has(key)) yield `a second ${shadowTypeName(type)} shadow ${hex(head)} exists for ${hex(back)}`;
-      seen.add(key);
-    }
+    for (const { head, type, back } of view.shadows)
+      if (view.shadowsOf(back).some((other) => other.type === type && other.head < head))
+        yield `a second ${shadowTypeName(type)} shadow ${hex(head)} exists for ${hex(back)}`;
   },
 };

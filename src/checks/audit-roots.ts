@@ -1,10 +1,11 @@
 /** Invariants of what vCPUs run on (I2, I6; spec 9.2). */
+import { NO_MFN } from "../memory/units.ts";
 import { VcpuCell } from "../memory/vcpu-area.ts";
 import { frameOfEntry } from "../machine/entry.ts";
 import { ShadowType, rootTypeOf } from "../hypervisor/shadow/shadow-type.ts";
 import type { Invariant } from "./invariant.ts";
-import { hex } from "./machine-view.ts";
-import type { MachineView, ShadowInfo } from "./machine-view.ts";
+import { hex } from "./hex.ts";
+import type { AuditView, ShadowInfo } from "./audit-view.ts";
 
 const PRESENT = 1;
 const ROOTS = 4;
@@ -14,17 +15,21 @@ export const rootsAreLoaded: Invariant = {
   name: "roots-are-loaded",
   source: "spec 9.2, I2",
   because: "hardware walks a tree that nobody holds for it, or the one of another address space",
+  topic: "any",
+  inFlight:
+    "hardware may walk at any time, so also while its vCPU is inside MOV CR; but one whose CR3 names no memory has given up " +
+    "its root and is about to crash the domain",
   *violations(view) {
-    const byHead = new Map(view.shadows.map((shadow) => [Number(shadow.head), shadow]));
     for (const { vcpu, area } of view.vcpuAreas()) {
       const levels = view.memory.loadWord(area + VcpuCell.shadowLevels);
       if (levels === 0) continue;
+      if (view.isLive && !namesMemory(view, area)) continue;
       const format = view.memory.loadWord(area + VcpuCell.guestLevels);
       const roots: (ShadowInfo | undefined)[] = [];
       for (let slot = 0; slot < ROOTS; slot++) {
         const root = view.memory.loadGuarded(area + VcpuCell.roots + slot);
-        roots.push(byHead.get(root));
-        if (root !== 0 && byHead.get(root)?.type !== rootTypeOf(format))
+        roots.push(view.shadowWith(root));
+        if (root !== 0 && view.shadowWith(root)?.type !== rootTypeOf(format))
           yield `root slot ${String(slot)} of vCPU ${String(vcpu)} holds ${hex(root)}, which is no root of ${String(format)} levels`;
       }
       if (levels === 4) yield* rootRegister(view, vcpu, area, roots[0]);
@@ -33,8 +38,16 @@ export const rootsAreLoaded: Invariant = {
   },
 };
 
+/** Whether CR3 names memory. Without paging it names nothing. */
+function namesMemory({ memory, machine }: AuditView, area: number): boolean {
+  if (memory.loadWord(area + VcpuCell.pagingOn) === 0) return true;
+  const high =
+    memory.loadWord(area + VcpuCell.guestLevels) === 4 ? memory.loadWord(area + VcpuCell.cr3High) & 0xff : 0;
+  return machine.p2m.frameOf((memory.loadWord(area + VcpuCell.cr3Low) >>> 12) | (high << 20)) !== NO_MFN;
+}
+
 function* rootRegister(
-  view: MachineView,
+  view: AuditView,
   vcpu: number,
   area: number,
   root: ShadowInfo | undefined,
@@ -46,7 +59,7 @@ function* rootRegister(
 
 /** Of a 2-on-3 root the four pages, of PAE roots the four. */
 function* pdptes(
-  view: MachineView,
+  view: AuditView,
   vcpu: number,
   area: number,
   roots: readonly (ShadowInfo | undefined)[],

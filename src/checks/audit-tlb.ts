@@ -6,8 +6,8 @@ import { VcpuCell, vcpuArea } from "../memory/vcpu-area.ts";
 import { TlbFlag } from "../machine/tlb.ts";
 import { ShadowType, isLeafType } from "../hypervisor/shadow/shadow-type.ts";
 import type { Invariant } from "./invariant.ts";
-import { hex } from "./machine-view.ts";
-import type { MachineView } from "./machine-view.ts";
+import { hex } from "./hex.ts";
+import type { AuditView } from "./audit-view.ts";
 
 /** No TLB lets a vCPU write to a pagetable. */
 export const tlbsRespectPagetables: Invariant = {
@@ -15,6 +15,10 @@ export const tlbsRespectPagetables: Invariant = {
   source: "spec 20.2, I4",
   because:
     "a store through the stale translation changes the guest's table, and its shadow never hears of it",
+  topic: "any",
+  inFlight:
+    "a vCPU that is not running, or has yet to empty its TLB on its way to running, uses nothing that it holds. All others " +
+    "have flushed: whoever takes a right away waits for that before the lock is free",
   *violations(view) {
     for (const { vcpu, page, frame, flags } of view.tlbLines())
       if ((flags & TlbFlag.writable) !== 0 && (view.frames.shadowFlags(frame) & SHADOWED) !== 0)
@@ -27,6 +31,10 @@ export const tlbsMapGuestMemory: Invariant = {
   name: "tlbs-map-guest-memory",
   source: "V4, spec 20.19",
   because: "the guest reads or writes a frame that was taken from it",
+  topic: "any",
+  inFlight:
+    "a vCPU that is not running, or has yet to empty its TLB on its way to running, uses nothing that it holds. All others " +
+    "have flushed: whoever takes a right away waits for that before the lock is free",
   *violations(view) {
     for (const { vcpu, page, frame } of view.tlbLines())
       if (view.frames.use(frame) !== FrameUse.guest)
@@ -39,6 +47,8 @@ export const cachedTablesAreTables: Invariant = {
   name: "cached-tables-are-tables",
   source: "V4, spec 3.8",
   because: "hardware walks a page that has become something else",
+  topic: "any",
+  inFlight: "as for TLBs; a free page may be pointed to until its next owner has flushed",
   *violations(view) {
     for (const { vcpu, table } of view.cachedTables()) {
       const type = view.frames.type(table);
@@ -51,7 +61,7 @@ export const cachedTablesAreTables: Invariant = {
 };
 
 /** Whether the deferred flush of a freed page still covers a vCPU (spec 14.8). */
-function isFlushOwed(view: MachineView, vcpu: number, page: Mfn): boolean {
+function isFlushOwed(view: AuditView, vcpu: number, page: Mfn): boolean {
   const stamp = view.memory.loadWord(vcpuArea(view.machine.layout, vcpuId(vcpu)) + VcpuCell.tlbStamp);
   return ((stamp - view.frames.timestamp(page)) | 0) <= 0;
 }

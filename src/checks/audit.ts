@@ -23,7 +23,9 @@ import {
 import { flagsMatchShadows, shadowsAreHashed, shadowsAreUnique } from "./audit-hash.ts";
 import { rootsAreLoaded } from "./audit-roots.ts";
 import { cachedTablesAreTables, tlbsMapGuestMemory, tlbsRespectPagetables } from "./audit-tlb.ts";
+import type { AuditView } from "./audit-view.ts";
 import type { Invariant } from "./invariant.ts";
+import type { LiveView } from "./live-view.ts";
 import { MachineView } from "./machine-view.ts";
 
 /** Every invariant, in the order in which it is worth reading about its failure. */
@@ -55,15 +57,28 @@ const KEPT_PER_INVARIANT = 5;
 /** Audits a machine at rest. `vcpu` of a finding is -1: it is nobody's in particular. */
 export function auditMachine(machine: Machine): Finding[] {
   if (machine.domain.isDead()) return [];
-  const view = new MachineView(machine);
   const findings: Finding[] = [];
-  for (const invariant of INVARIANTS) {
-    let kept = 0;
-    for (const message of invariant.violations(view)) {
-      if (kept === KEPT_PER_INVARIANT) break;
-      findings.push({ check: `audit ${invariant.name}`, vcpu: -1, message });
-      kept++;
-    }
-  }
+  const view = new MachineView(machine);
+  for (const invariant of INVARIANTS) apply(invariant, view, findings);
   return findings;
+}
+
+/** Audits what was written since the last time, at a moment when nobody is inside the paging lock. */
+export function auditLive(view: LiveView): Finding[] {
+  const findings: Finding[] = [];
+  if (view.machine.domain.isDead()) return findings;
+  view.settle();
+  for (const invariant of INVARIANTS)
+    if (view.dirt.concerns(invariant.topic)) apply(invariant, view, findings);
+  view.dirt.settleTopics();
+  return findings;
+}
+
+function apply(invariant: Invariant, view: AuditView, findings: Finding[]): void {
+  let kept = 0;
+  for (const message of invariant.violations(view)) {
+    if (kept === KEPT_PER_INVARIANT) break;
+    findings.push({ check: `audit ${invariant.name}`, vcpu: -1, message });
+    kept++;
+  }
 }

@@ -16,7 +16,8 @@ import { asCoroutine } from "./program-world.ts";
 import type { Failure } from "./program-world.ts";
 import { Ending, SCHEDULER } from "./scheduler.ts";
 import type { Observer } from "./scheduler.ts";
-import type { World } from "./world.ts";
+import { CheckList } from "./checks/check-list.ts";
+import type { ExecutionCheck, World } from "./world.ts";
 
 /** What a world is made of. */
 export interface ScenarioSetup {
@@ -33,6 +34,8 @@ export interface ScenarioSetup {
   readonly rounds: number;
   /** Puts a mutant's parts into a vCPU that has just been made. */
   readonly mutate?: (hosted: HostedVcpu) => void;
+  /** Makes the checks that watch each execution; none when left out. */
+  readonly checks?: (world: ScenarioWorld) => readonly ExecutionCheck[];
 }
 
 /** Time in steps of the schedule. */
@@ -54,6 +57,7 @@ export class ScenarioWorld implements World {
   readonly #setup: ScenarioSetup;
   readonly #shared: unknown;
   readonly #clock = new StepClock();
+  readonly #checks: CheckList;
   #hosted: HostedVcpu[] = [];
   #ends: string[] = [];
   #toolstackFindings: readonly Finding[] = [];
@@ -61,7 +65,6 @@ export class ScenarioWorld implements World {
   constructor(setup: ScenarioSetup) {
     this.#setup = setup;
     this.name = setup.scenario.name;
-    this.observer = null;
     this.machine = Machine.create(setup.config, this.#clock);
     const loader = new Loader({
       ram: this.machine.guestRam(),
@@ -70,6 +73,13 @@ export class ScenarioWorld implements World {
     });
     this.#shared = structuredClone(setup.scenario.boot(loader, setup.options));
     SCHEDULER.adopt(this.machine.memory.view);
+    this.#checks = new CheckList(setup.checks?.(this) ?? []);
+    this.observer = setup.checks === undefined ? null : this.#checks;
+  }
+
+  /** The vCPUs of the execution, by number, as coroutines. */
+  get hosted(): readonly HostedVcpu[] {
+    return this.#hosted;
   }
 
   begin(): void {
@@ -85,10 +95,11 @@ export class ScenarioWorld implements World {
     this.#toolstackFindings = [];
     for (let id = 0; id < config.vcpus; id++) this.#addVcpu(id);
     if (this.#setup.scenario.toolstack !== undefined) this.#addToolstack(model);
+    this.#checks.begin();
   }
 
   end(ending: number): readonly Failure[] {
-    const failures: Failure[] = [...this.#found()];
+    const failures: Failure[] = [...this.#checks.end(ending), ...this.#found()];
     if (ending !== Ending.done || failures.length > 0) return failures;
     for (const { check, vcpu, message } of [...locksLeftHeld(this.machine), ...auditMachine(this.machine)])
       failures.push({ check, thread: vcpu, message });

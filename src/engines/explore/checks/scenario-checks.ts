@@ -1,0 +1,22 @@
+/** The checks that watch a scenario, by name. */
+import type { ScenarioWorld } from "../scenario-world.ts";
+import type { ExecutionCheck } from "../world.ts";
+import { AuditCheck } from "./audit-check.ts";
+
+type CheckMaker = (world: ScenarioWorld) => ExecutionCheck;
+
+const MAKERS: ReadonlyMap<string, CheckMaker> = new Map<string, CheckMaker>([
+  ["audit", ({ machine }) => new AuditCheck(machine)],
+]);
+
+/** Names of all checks, in the order in which they look. */
+export const CHECK_NAMES: readonly string[] = [...MAKERS.keys()];
+
+/** Checks for a world, all when none are named. Throws RangeError for a name that there is not. */
+export function makeChecks(world: ScenarioWorld, names: readonly string[] = CHECK_NAMES): ExecutionCheck[] {
+  return names.map((name) => {
+    const make = MAKERS.get(name);
+    if (make === undefined) throw new RangeError(`there is no check ${name}`);
+    return make(world);
+  });
+}
