@@ -46,6 +46,8 @@ export interface TraceRow {
   readonly within: string;
   /** Whether its order with another thread's operation matters. */
   readonly conflicts: boolean;
+  /** It was never performed: the thread waits for it still. */
+  readonly isPending: boolean;
   /** Why the thread before gave way here: `preempted`, `blocked`, `ended`; null when it did not. */
   readonly switched: "preempted" | "blocked" | "ended" | null;
 }

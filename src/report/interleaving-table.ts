@@ -41,21 +41,23 @@ function isShown({ conflicts, step }: TraceRow, wanted: ReadonlySet<number>, det
 }
 
 function rowLines(row: TraceRow, isWanted: boolean, column: number, width: number): string[] {
-  const { step, thread, action, object, before, after, site, within } = row;
+  const { step, thread, action, object, site, within, isPending } = row;
   const number = `${isWanted ? "▶" : " "}${String(step)}`.padStart(NUMBER_WIDTH - 1);
   const margin = " ".repeat(column * thread);
-  const value = after === null ? before : `${before} → ${after}`;
   return [
-    cut(`${number} ${margin}${action} ${object}: ${value}`, width),
+    cut(`${number} ${margin}${isPending ? "waits for " : ""}${action} ${object}: ${valueText(row)}`, width),
     cut(`${" ".repeat(NUMBER_WIDTH)}${margin}  ${within} ${site}`, width),
   ];
 }
 
 /** One operation in one line, with its thread. */
 export function rowText(row: TraceRow, threads: readonly string[]): string {
-  const { step, thread, action, object, before, after, site, within } = row;
-  const value = after === null ? before : `${before} → ${after}`;
-  return `${String(step)} ${threads[thread] ?? ""}: ${action} ${object}: ${value}, in ${within} (${site})`;
+  const { step, thread, action, object, site, within } = row;
+  return `${String(step)} ${threads[thread] ?? ""}: ${action} ${object}: ${valueText(row)}, in ${within} (${site})`;
+}
+
+function valueText({ before, after }: TraceRow): string {
+  return after === null ? before : `${before} → ${after}`;
 }
 
 function foldLine(
@@ -77,8 +79,7 @@ function switchLine({ switched, thread }: TraceRow, threads: readonly string[], 
       : switched === "blocked"
         ? "the other is blocked"
         : "the other has ended";
-  const text = `── switch to ${threads[thread] ?? ""} (${why}) `;
-  return cut(text.padEnd(width, "─"), width);
+  return cut(`── switch to ${threads[thread] ?? ""} (${why}) ──`, width);
 }
 
 function cut(text: string, width: number): string {

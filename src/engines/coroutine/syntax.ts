@@ -1,6 +1,7 @@
 /** A module's functions and the calls in each, read off its syntax: what colouring and rewriting work on. */
 import { readFileSync } from "node:fs";
 import { stripTypeScriptTypes } from "node:module";
+import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parse } from "acorn";
 import type {
@@ -70,7 +71,18 @@ interface OpenUnit extends CodeUnit {
 export function readModule(url: string): ModuleCode {
   const file = fileURLToPath(url);
   const source = readFileSync(file, "utf8");
-  return parseModule(url, /\.m?ts$/.test(file) ? stripTypeScriptTypes(source) : source);
+  return parseModule(url, /\.m?ts$/.test(file) ? withoutTypes(source) : source);
+}
+
+/** Node warns that this is experimental, once, to people who can do nothing about it. */
+function withoutTypes(source: string): string {
+  const { emitWarning } = process;
+  process.emitWarning = () => undefined;
+  try {
+    return stripTypeScriptTypes(source);
+  } finally {
+    process.emitWarning = emitWarning;
+  }
 }
 
 /** As `readModule`, of a text without types. */

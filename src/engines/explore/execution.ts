@@ -21,6 +21,7 @@ export interface Execution {
 /** An execution with everything that happened. */
 export interface RecordedExecution extends Execution {
   readonly directives: readonly Directive[];
+  /** What was done, in order; behind it what nobody could do any more, if the execution ended in a deadlock. */
   readonly trace: readonly Step[];
 }
 
@@ -55,7 +56,8 @@ export function record(world: World, strategy: Strategy, iteration: number): Rec
   const recording = new RecordingStrategy(strategy);
   const execution = execute(watched(world, recorder), recording, iteration);
   if (execution === null) return null;
-  return { ...execution, directives: recording.directives, trace: recorder.steps };
+  const pending = execution.ending === Ending.deadlock ? recorder.pending(SCHEDULER) : [];
+  return { ...execution, directives: recording.directives, trace: [...recorder.steps, ...pending] };
 }
 
 /** Executes along directives, with a trace. */

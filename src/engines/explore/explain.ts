@@ -2,10 +2,10 @@
  * Why a minimised schedule fails: each pair of conflicting operations of different threads is tried the other way round;
  * a pair whose reversal makes the failure go away is an order that the failure needs (concurrency 3.12, step 8).
  */
+import { DirectedStrategy, defaultChoice } from "./directives.ts";
 import type { Directive } from "./directives.ts";
 import { execute, keyOfFailure } from "./execution.ts";
 import type { RecordedExecution } from "./execution.ts";
-import { defaultChoice } from "./directives.ts";
 import type { Scheduler } from "./scheduler.ts";
 import type { Strategy } from "./strategy.ts";
 import { conflict } from "./trace-recorder.ts";
@@ -29,18 +29,12 @@ export function requiredOrders(
 ): Constraint[] {
   return racingPairs(trace)
     .slice(-PAIRS_MAX)
-    .filter((pair) => !stillFails(world, trace, directives, pair, key));
-}
-
-function stillFails(
-  world: World,
-  trace: readonly Step[],
-  directives: readonly Directive[],
-  pair: Constraint,
-  key: string,
-): boolean {
-  const execution = execute(world, new ReversingStrategy(trace, directives, pair), 0);
-  return execution?.failures.some((each) => keyOfFailure(each) === key) === true;
+    .filter((pair) => {
+      const reversing = new ReversingStrategy(trace, directives, pair);
+      const execution = execute(world, reversing, 0);
+      if (execution === null || !reversing.hasReversed) return false;
+      return !execution.failures.some((each) => keyOfFailure(each) === key);
+    });
 }
 
 /**
@@ -70,45 +64,53 @@ export function racingPairs(trace: readonly Step[]): Constraint[] {
 
 const RECENT = 16;
 
-/** Follows a trace up to the first of two steps, then lets the second's thread come first. */
+/** Follows a trace up to the first of two steps, then holds its thread back until the second has been performed. */
 class ReversingStrategy implements Strategy {
   readonly name = "reversing";
+  /** Whether the second step came before the first: some orders are due to the program itself. */
+  hasReversed = false;
   readonly #trace: readonly Step[];
-  readonly #directives = new Map<string, number>();
+  readonly #directed: DirectedStrategy;
   readonly #first: number;
-  readonly #thread: number;
+  readonly #held: number;
+  readonly #hurried: number;
+  /** Operations that the second step's thread has performed when the step is. */
   readonly #until: number;
   #step = 0;
+  #hasGone = false;
 
   constructor(trace: readonly Step[], directives: readonly Directive[], { first, second }: Constraint) {
     this.#trace = trace;
+    this.#directed = new DirectedStrategy(directives);
     this.#first = first;
-    this.#thread = trace[second]?.thread ?? 0;
-    this.#until = trace.slice(0, second + 1).filter(({ thread }) => thread === this.#thread).length;
-    for (const { thread, performed, next } of directives)
-      this.#directives.set(`${String(thread)} ${String(performed)}`, next);
+    this.#held = trace[first]?.thread ?? 0;
+    this.#hurried = trace[second]?.thread ?? 0;
+    this.#until = trace.slice(0, second + 1).filter(({ thread }) => thread === this.#hurried).length;
   }
 
   begin(): boolean {
     this.#step = 0;
+    this.#hasGone = false;
+    this.hasReversed = false;
     return true;
   }
 
   choose(scheduler: Scheduler, enabled: number): number {
-    const { current, performed } = scheduler;
     if (this.#step < this.#first) {
       const next = this.#trace[this.#step]?.thread ?? 0;
       if (((enabled >>> next) & 1) !== 0) return next;
-    } else if (((enabled >>> this.#thread) & 1) !== 0 && (performed[this.#thread] ?? 0) < this.#until) {
-      return this.#thread;
+    } else if (!this.#hasGone && (scheduler.performed[this.#hurried] ?? 0) < this.#until) {
+      if (((enabled >>> this.#hurried) & 1) !== 0) return this.#hurried;
+      const others = enabled & ~(1 << this.#held);
+      if (others !== 0) return defaultChoice(scheduler.current, others);
     }
-    const directed = this.#directives.get(`${String(current)} ${String(performed[current] ?? 0)}`);
-    if (directed !== undefined && ((enabled >>> directed) & 1) !== 0) return directed;
-    return defaultChoice(current, enabled);
+    return this.#directed.choose(scheduler, enabled);
   }
 
-  committed(): void {
-    this.#step++;
+  committed(scheduler: Scheduler, thread: number): void {
+    if (this.#step++ < this.#first) return;
+    if (thread === this.#held) this.#hasGone = true;
+    if (thread === this.#hurried && scheduler.performed[thread] === this.#until) this.hasReversed = !this.#hasGone;
   }
 
   spawned(): void {

@@ -39,7 +39,7 @@ export function countSwitches(trace: readonly Step[]): SwitchCount {
   for (let index = 1; index < trace.length; index++) {
     const previous = trace[index - 1]?.thread ?? 0;
     const step = trace[index];
-    if (step === undefined || step.thread === previous) continue;
+    if (step === undefined || step.isPending || step.thread === previous) continue;
     switches++;
     if (((step.enabled >>> previous) & 1) !== 0) preemptions++;
   }

@@ -94,7 +94,8 @@ function rowOf(
     site: `${shortPath(site.file)}:${String(site.line)}`,
     within: site.within,
     conflicts,
-    switched: switchOf(trace, index),
+    isPending: step.isPending,
+    switched: step.isPending ? null : switchOf(trace, index),
   };
 }
 

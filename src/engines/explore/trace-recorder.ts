@@ -19,6 +19,8 @@ export interface Step {
   highAfter: number;
   /** Threads that could go on when this one was chosen. */
   readonly enabled: number;
+  /** It was never performed: the thread still waits for it at the end. */
+  readonly isPending: boolean;
 }
 
 const { read, wait, join, exchange } = AccessKind;
@@ -52,25 +54,17 @@ export class TraceRecorder implements Observer {
   }
 
   beforeStep(scheduler: Scheduler, thread: number): void {
-    const { view, enabled } = scheduler;
-    const cell = scheduler.cell[thread] ?? 0;
-    const before = view[cell] ?? 0;
-    const highBefore = view[cell + 1] ?? 0;
-    const step: Step = {
-      thread,
-      site: scheduler.site[thread] ?? 0,
-      kind: scheduler.kind[thread] ?? 0,
-      cell,
-      span: scheduler.span[thread] ?? 1,
-      other: scheduler.other[thread] ?? -1,
-      before,
-      after: before,
-      highBefore,
-      highAfter: highBefore,
-      enabled,
-    };
+    const step = pendingStep(scheduler, thread, false);
     this.steps.push(step);
     this.#open = step;
+  }
+
+  /** What the threads that have not returned are waiting to do. */
+  pending(scheduler: Scheduler): Step[] {
+    const steps: Step[] = [];
+    for (let thread = 0; thread < scheduler.threads; thread++)
+      if (((scheduler.live >>> thread) & 1) !== 0) steps.push(pendingStep(scheduler, thread, true));
+    return steps;
   }
 
   afterStep({ view }: Scheduler): void {
@@ -80,4 +74,25 @@ export class TraceRecorder implements Observer {
     step.after = view[step.cell] ?? 0;
     if (step.span === 2) step.highAfter = view[step.cell + 1] ?? 0;
   }
+}
+
+function pendingStep(scheduler: Scheduler, thread: number, isPending: boolean): Step {
+  const { view, enabled } = scheduler;
+  const cell = scheduler.cell[thread] ?? 0;
+  const before = view[cell] ?? 0;
+  const highBefore = view[cell + 1] ?? 0;
+  return {
+    thread,
+    site: scheduler.site[thread] ?? 0,
+    kind: scheduler.kind[thread] ?? 0,
+    cell,
+    span: scheduler.span[thread] ?? 1,
+    other: scheduler.other[thread] ?? -1,
+    before,
+    after: before,
+    highBefore,
+    highAfter: highBefore,
+    enabled,
+    isPending,
+  };
 }
