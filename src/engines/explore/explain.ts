@@ -27,7 +27,7 @@ export function requiredOrders(
   { trace, directives }: RecordedExecution,
   key: string,
 ): Constraint[] {
-  return racingPairs(trace)
+  const orders = racingPairs(trace)
     .slice(-PAIRS_MAX)
     .filter((pair) => {
       const reversing = new ReversingStrategy(trace, directives, pair);
@@ -35,34 +35,52 @@ export function requiredOrders(
       if (execution === null || !reversing.hasReversed) return false;
       return !execution.failures.some((each) => keyOfFailure(each) === key);
     });
+  return withoutImplied(orders, trace);
 }
 
 /**
- * Pairs of conflicting steps of different threads with no conflicting step on the same cells between them: only those
- * can be turned round without turning another round first.
+ * Pairs of conflicting steps of different threads, each step with the few that come last before it: the nearest may be
+ * one that cannot come later, like the release of a lock before another's acquisition.
  */
 export function racingPairs(trace: readonly Step[]): Constraint[] {
   const pairs: Constraint[] = [];
   const last = new Map<number, number[]>();
   for (const [second, step] of trace.entries()) {
-    const cells = step.other >= 0 ? [step.cell, step.other] : [step.cell];
-    for (const cell of cells) {
+    const found = new Set<number>();
+    for (const cell of step.other >= 0 ? [step.cell, step.other] : [step.cell]) {
       const earlier = last.get(cell) ?? [];
-      const found = earlier.findLast((index) => {
-        const before = trace[index];
-        return before !== undefined && before.thread !== step.thread && conflict(before, step);
-      });
-      if (found !== undefined && !pairs.some((pair) => pair.first === found && pair.second === second))
-        pairs.push({ first: found, second });
+      for (const first of earlier.filter((index) => isRace(trace[index], step)).slice(-PARTNERS)) found.add(first);
       earlier.push(second);
       if (earlier.length > RECENT) earlier.shift();
       last.set(cell, earlier);
     }
+    for (const first of found) pairs.push({ first, second });
   }
   return pairs;
 }
 
+const PARTNERS = 3;
 const RECENT = 16;
+
+function isRace(before: Step | undefined, step: Step): boolean {
+  return before !== undefined && before.thread !== step.thread && conflict(before, step);
+}
+
+/** Without the orders that follow from another and from the order of each thread's own steps. */
+function withoutImplied(orders: readonly Constraint[], trace: readonly Step[]): Constraint[] {
+  const isSameThread = (a: number, b: number): boolean => trace[a]?.thread === trace[b]?.thread;
+  return orders.filter(
+    (order) =>
+      !orders.some(
+        (other) =>
+          other !== order &&
+          isSameThread(other.first, order.first) &&
+          isSameThread(other.second, order.second) &&
+          other.first >= order.first &&
+          other.second <= order.second,
+      ),
+  );
+}
 
 /** Follows a trace up to the first of two steps, then holds its thread back until the second has been performed. */
 class ReversingStrategy implements Strategy {
