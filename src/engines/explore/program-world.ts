@@ -109,6 +109,17 @@ export class ProgramWorld implements SyncObject {
     return new Condition(FIRST_PRIMITIVE + 1024 + index);
   }
 
+  /** Gives a cell its first value, before there are other threads; no operation. */
+  preset(cell: number, value: number): void {
+    SCHEDULER.touch(cell, 1);
+    SCHEDULER.view[cell] = value;
+  }
+
+  /** A hint that this thread has gained nothing since the last one: others should run. */
+  pauseHere(): void {
+    // The scheduler has let them.
+  }
+
   /** Begins a thread. */
   spawnThread(body: (world: ProgramWorld) => void): Thread {
     const coroutine: unknown = body(this);

@@ -8,7 +8,7 @@
 import { AccessKind, FIRST_BLOCKING } from "../coroutine/accessors.ts";
 import { SITES } from "../coroutine/sites.ts";
 import { Doorbell } from "../../memory/vcpu-area.ts";
-import { RandomWalk } from "./random-walk.ts";
+import { RandomWalk } from "./strategies/random-walk.ts";
 import type { Strategy } from "./strategy.ts";
 
 /** Most threads of an execution. */

@@ -1,6 +1,9 @@
 /** How the thread that goes on is chosen. */
 import type { Scheduler } from "./scheduler.ts";
 
+/** Numbers that a strategy has drawn from the executions so far, by name: what it expects of those to come. */
+export type Learnt = Readonly<Record<string, number>>;
+
 /** Chooses the next thread, at every point of an execution. */
 export interface Strategy {
   /** As users name it. */
@@ -16,10 +19,18 @@ export interface Strategy {
   committed(scheduler: Scheduler, thread: number): void;
   /** A thread was added during the execution by the one that runs. Its first operation is pending. */
   spawned(scheduler: Scheduler, thread: number): void;
-  /** What an exhaustive strategy has completed, in words; absent on others. */
-  completed?(): string | null;
-  /** Executions that an exhaustive strategy expects to be left; absent or null when nobody knows. */
-  remaining?(): number | null;
   /** The execution is over; `ending` is an `Ending`. */
   end(scheduler: Scheduler, ending: number): void;
+}
+
+/** A strategy that users choose by name, and that can say how far it has come. */
+export interface Search extends Strategy {
+  /** What the executions so far have shown of all the others, provided that none failed; null when nothing. */
+  completed(): string | null;
+  /** About how many executions remain; null when the search has no end, or none that can be told. */
+  remaining(): number | null;
+  /** What an iteration's number and the seed do not say of the executions that follow. */
+  learnt(): Learnt;
+  /** Goes on as a strategy that has learnt this would. */
+  adopt(learnt: Learnt): void;
 }

@@ -1,5 +1,5 @@
 /** reorder_N: setters write two cells, a checker reads them between the writes of one (concurrency 4.1). */
-import type { ProgramWorld } from "../../../src/engines/explore/program-world.ts";
+import type { ProgramWorld, Thread } from "../../../src/engines/explore/program-world.ts";
 
 const A = 0;
 const B = 2;
@@ -26,4 +26,21 @@ export function reorder3(world: ProgramWorld): void {
   first.joinThread();
   second.joinThread();
   third.joinThread();
+}
+
+function reorder(world: ProgramWorld, setters: number): void {
+  const threads: Thread[] = [];
+  for (let index = 0; index < setters; index++) threads.push(world.spawnThread(setter));
+  threads.push(world.spawnThread(checker));
+  for (const thread of threads) thread.joinThread();
+}
+
+/** Three setters, one checker. */
+export function reorder4(world: ProgramWorld): void {
+  reorder(world, 3);
+}
+
+/** Four setters, one checker. */
+export function reorder5(world: ProgramWorld): void {
+  reorder(world, 4);
 }

@@ -1,0 +1,237 @@
+/** The operations of an execution with what happened before each of them, for source-DPOR (concurrency 3.6 and 3.8). */
+import { AccessKind } from "../../coroutine/accessors.ts";
+import { THREADS_MAX } from "../scheduler.ts";
+import type { Scheduler } from "../scheduler.ts";
+import { leavesLock, touches, writes } from "./dependence.ts";
+
+const READ = AccessKind.read;
+const EXCHANGE = AccessKind.exchange;
+const JOIN = AccessKind.join;
+const LOCK = AccessKind.lock;
+const UNLOCK = AccessKind.unlock;
+const RELOCK = AccessKind.relock;
+const SUSPEND = AccessKind.suspend;
+const NONE = -1;
+
+/** Is told of a race: the number of the event, and the threads that can begin an execution with the race turned round. */
+export type RaceListener = (event: number, initials: number) => void;
+
+/** Operation that is looked at, pending or performed. */
+interface Operation {
+  kind: number;
+  cell: number;
+  span: number;
+  other: number;
+}
+
+/**
+ * Events from the beginning of the execution. A clock has, for each thread, how many events of the execution there were
+ * up to its last one that happened before. Events that an execution has in common with the last are kept.
+ */
+export class EventLog {
+  #thread = new Uint8Array(256);
+  #kind = new Uint8Array(256);
+  #cell = new Int32Array(256);
+  #span = new Int32Array(256);
+  #other = new Int32Array(256);
+  #clocks = new Int32Array(256 * THREADS_MAX);
+  #count = 0;
+  /** Events before this one are those of the last execution. */
+  #newFrom = 0;
+  /** Event that each thread's clock is that of: its last, or the one that began it. */
+  readonly #last = new Int32Array(THREADS_MAX);
+  readonly #covered = new Int32Array(THREADS_MAX);
+  /** The event that was performed last is still pending in the scheduler's eyes: its effects are not known. */
+  #isSettled = true;
+  #valueBefore = 0;
+  #secondBefore = 0;
+
+  /** A new execution begins, with the events of the last one up to `newFrom`. */
+  begin(newFrom: number): void {
+    this.#count = 0;
+    this.#newFrom = newFrom;
+    this.#last.fill(NONE);
+    this.#isSettled = true;
+  }
+
+  /** A thread is about to perform its pending operation. */
+  perform({ kind, cell, span, other, view }: Scheduler, thread: number): void {
+    const event = this.#count++;
+    if (event >= this.#newFrom) {
+      if (event === this.#thread.length) this.#grow();
+      this.#thread[event] = thread;
+      this.#kind[event] = kind[thread] ?? 0;
+      const at = cell[thread] ?? 0;
+      this.#cell[event] = at;
+      this.#span[event] = span[thread] ?? 1;
+      this.#other[event] = other[thread] ?? NONE;
+      this.#valueBefore = view[at] ?? 0;
+      this.#secondBefore = view[at + 1] ?? 0;
+      this.#isSettled = false;
+      this.#orderAfter(event, this.#last[thread] ?? NONE);
+    }
+    this.#last[thread] = event;
+  }
+
+  /** A thread was begun by the last event. */
+  spawned(thread: number): void {
+    this.#last[thread] = this.#count - 1;
+  }
+
+  /** The effects of the last event are known now. Returns the number of events. */
+  settle({ view }: Scheduler): number {
+    const event = this.#count - 1;
+    if (this.#isSettled) return this.#count;
+    this.#isSettled = true;
+    if (this.#kind[event] === EXCHANGE) {
+      const at = this.#cell[event] ?? 0;
+      const isSame = view[at] === this.#valueBefore && view[at + 1] === this.#secondBefore;
+      if (isSame) this.#kind[event] = READ;
+    }
+    this.#setClock(event);
+    return this.#count;
+  }
+
+  /** Whether the last event and a thread's pending operation are dependent. */
+  isLastDependent(scheduler: Scheduler, thread: number): boolean {
+    return this.#isDependent(this.#count - 1, pendingOf(scheduler, thread));
+  }
+
+  /** Events that race with a thread's pending operation, so that the other order must be executed too; last ones first. */
+  forEachRace(scheduler: Scheduler, thread: number, listener: RaceListener): void {
+    const operation = pendingOf(scheduler, thread);
+    if (!touches(operation.kind)) return;
+    const covered = this.#covered;
+    const last = this.#last[thread] ?? NONE;
+    if (last < 0) covered.fill(0);
+    else covered.set(this.#clocks.subarray(last * THREADS_MAX, (last + 1) * THREADS_MAX));
+    for (let event = this.#count - 1; event >= 0; event--) {
+      const by = this.#thread[event] ?? 0;
+      if (by === thread || (covered[by] ?? 0) > event) continue;
+      if (!this.#isDependent(event, operation) || this.#excludes(event, operation)) continue;
+      listener(event, this.#initials(event, thread, operation));
+      for (let index = 0; index < THREADS_MAX; index++) {
+        covered[index] = Math.max(covered[index] ?? 0, this.#clocks[event * THREADS_MAX + index] ?? 0);
+      }
+    }
+  }
+
+  /**
+   * Threads whose first operation, of those after an event that it did not happen before, depends on none of the others:
+   * any of them can be executed in the place of the event.
+   */
+  #initials(event: number, thread: number, operation: Operation): number {
+    let seen = 0;
+    let initials = 0;
+    for (let later = event + 1; later < this.#count; later++) {
+      const bit = 1 << (this.#thread[later] ?? 0);
+      if ((seen & bit) !== 0 || this.#isBefore(event, later)) continue;
+      seen |= bit;
+      if (!this.#hasCause(event, later)) initials |= bit;
+    }
+    if ((seen & (1 << thread)) === 0 && !this.#hasPendingCause(event, thread, operation))
+      initials |= 1 << thread;
+    return initials;
+  }
+
+  /** Whether something after the event, and not because of it, happened before `later`. */
+  #hasCause(event: number, later: number): boolean {
+    for (let between = event + 1; between < later; between++)
+      if (this.#isBefore(between, later) && !this.#isBefore(event, between)) return true;
+    return false;
+  }
+
+  #hasPendingCause(event: number, thread: number, operation: Operation): boolean {
+    const last = this.#last[thread] ?? NONE;
+    for (let between = event + 1; between < this.#count; between++) {
+      if (this.#isBefore(event, between)) continue;
+      if (last === between || (last > between && this.#isBefore(between, last))) return true;
+      if (this.#isDependent(between, operation)) return true;
+    }
+    return false;
+  }
+
+  #isBefore(event: number, later: number): boolean {
+    return (this.#clocks[later * THREADS_MAX + (this.#thread[event] ?? 0)] ?? 0) > event;
+  }
+
+  #setClock(event: number): void {
+    const kind = this.#kind[event] ?? 0;
+    const cell = this.#cell[event] ?? 0;
+    const thread = this.#thread[event] ?? 0;
+    if (kind === JOIN) this.#join(event, this.#last[cell] ?? NONE);
+    const operation = { kind, cell, span: this.#span[event] ?? 1, other: this.#other[event] ?? NONE };
+    if (touches(kind)) {
+      for (let earlier = event - 1; earlier >= 0; earlier--) {
+        if (!this.#isBefore(earlier, event) && this.#isDependent(earlier, operation))
+          this.#join(event, earlier);
+      }
+    }
+    this.#clocks[event * THREADS_MAX + thread] = event + 1;
+  }
+
+  /** The clock of a new event, as far as it follows from its thread alone. */
+  #orderAfter(event: number, last: number): void {
+    const at = event * THREADS_MAX;
+    if (last < 0) this.#clocks.fill(0, at, at + THREADS_MAX);
+    else this.#clocks.copyWithin(at, last * THREADS_MAX, (last + 1) * THREADS_MAX);
+  }
+
+  #join(event: number, earlier: number): void {
+    if (earlier < 0) return;
+    const to = event * THREADS_MAX;
+    const from = earlier * THREADS_MAX;
+    for (let index = 0; index < THREADS_MAX; index++) {
+      this.#clocks[to + index] = Math.max(this.#clocks[to + index] ?? 0, this.#clocks[from + index] ?? 0);
+    }
+  }
+
+  #isDependent(event: number, { kind, cell, span, other }: Operation): boolean {
+    const eventKind = this.#kind[event] ?? 0;
+    if (!writes(kind) && !writes(eventKind)) return false;
+    if (!touches(kind) || !touches(eventKind)) return false;
+    const at = this.#cell[event] ?? 0;
+    const end = at + (this.#span[event] ?? 1);
+    if (at < cell + span && cell < end) return true;
+    const eventOther = this.#other[event] ?? NONE;
+    if (eventOther >= cell && eventOther < cell + span) return true;
+    return other >= 0 && (other === eventOther || (other >= at && other < end));
+  }
+
+  /** Whether an event and an operation can never be possible both: one has the lock that the other needs. */
+  #excludes(event: number, { kind, cell, other }: Operation): boolean {
+    const eventKind = this.#kind[event] ?? 0;
+    if (!leavesLock(kind) && !leavesLock(eventKind)) return false;
+    const lock = lockOf(kind, cell, other);
+    return lock >= 0 && lock === lockOf(eventKind, this.#cell[event] ?? 0, this.#other[event] ?? NONE);
+  }
+
+  #grow(): void {
+    const length = this.#thread.length * 2;
+    this.#thread = grown(this.#thread, new Uint8Array(length));
+    this.#kind = grown(this.#kind, new Uint8Array(length));
+    this.#cell = grown(this.#cell, new Int32Array(length));
+    this.#span = grown(this.#span, new Int32Array(length));
+    this.#other = grown(this.#other, new Int32Array(length));
+    this.#clocks = grown(this.#clocks, new Int32Array(length * THREADS_MAX));
+  }
+}
+
+function pendingOf({ kind, cell, span, other }: Scheduler, thread: number): Operation {
+  return {
+    kind: kind[thread] ?? 0,
+    cell: cell[thread] ?? 0,
+    span: span[thread] ?? 1,
+    other: other[thread] ?? NONE,
+  };
+}
+
+function lockOf(kind: number, cell: number, other: number): number {
+  if (kind === LOCK || kind === UNLOCK) return cell;
+  return kind === RELOCK || kind === SUSPEND ? other : NONE;
+}
+
+function grown<Numbers extends Uint8Array | Int32Array>(from: Numbers, to: Numbers): Numbers {
+  to.set(from);
+  return to;
+}
