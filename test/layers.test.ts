@@ -48,6 +48,12 @@ const ROOMS: Readonly<Record<string, Room>> = {
   // What users import as "umbra": the scenario API.
   "src/index.ts": { imports: [GUEST], packages: [] },
   "workers/": { imports: [ENGINES], packages: "any" },
+  // A mutant replaces a part of the hypervisor by a faulty one: it has to know what it replaces. Its guest side is written
+  // as a user would write it all the same.
+  "scenarios/mutants/": {
+    imports: [MEMORY, LOCKS, MACHINE, HYPERVISOR, "src/engines/explore/mutant.ts"],
+    packages: ["umbra"],
+  },
   // Scenarios are written as a user would write them.
   "scenarios/": { imports: [], packages: ["umbra"] },
 };
@@ -92,6 +98,12 @@ test.each([
   { file: "workers/a.ts", text: 'import { b } from "../src/guest/b.ts"', bad: "src/guest/b.ts" },
   { file: "scenarios/a.ts", text: 'import { b } from "../src/index.ts"', bad: "src/index.ts" },
   { file: "scenarios/mutants/a.ts", text: 'import { b } from "../../src/guest/b.ts"', bad: "src/guest/b.ts" },
+  { file: "scenarios/a.ts", text: 'import { b } from "../src/hypervisor/b.ts"', bad: "src/hypervisor/b.ts" },
+  {
+    file: "scenarios/mutants/a.ts",
+    text: 'import { b } from "../../src/checks/b.ts"',
+    bad: "src/checks/b.ts",
+  },
   { file: "scenarios/a.ts", text: 'import { b } from "umbra/src/guest/b.ts"', bad: "umbra/src/guest/b.ts" },
   { file: "scenarios/a.ts", text: 'import { b } from "node:fs"', bad: "node:fs" },
   { file: "src/memory/a.ts", text: 'import { b } from "node:worker_threads"', bad: "node:worker_threads" },
@@ -124,7 +136,10 @@ test.each([
     file: "workers/stress.ts",
     text: 'import "../src/engines/stress/worker.ts"; import "node:worker_threads"',
   },
-  { file: "scenarios/mutants/a.ts", text: 'import { defineScenario } from "umbra"; import "../b.ts"' },
+  {
+    file: "scenarios/mutants/a.ts",
+    text: 'import "umbra"; import "./b.ts"; import "../../src/hypervisor/shadow/pool.ts"',
+  },
   { file: "src/guest/a.ts", text: '/* import "../checks/b.ts" */ const text = `import "node:fs"`;' },
 ])("lets $file have $text", ({ file, text }) => {
   expect(badImports(parseSource(file, text))).toEqual([]);

@@ -16,29 +16,30 @@ import type { Shadow } from "./shadow/shadow.ts";
 export class DomainControl {
   /** What checks inside the model saw while the toolstack acted. */
   readonly findings: readonly Finding[];
-  readonly #shadow: Shadow;
-  readonly #paging: PagingInterface;
-  readonly #p2mLock: RecursiveLock;
+  /** The toolstack's own parts, for variants of single ones. */
+  readonly shadow: Shadow;
+  readonly paging: PagingInterface;
+  readonly p2mLock: RecursiveLock;
 
   constructor(shadow: Shadow, paging: PagingInterface, p2mLock: RecursiveLock) {
     this.findings = shadow.vcpu.findings;
-    this.#shadow = shadow;
-    this.#paging = paging;
-    this.#p2mLock = p2mLock;
+    this.shadow = shadow;
+    this.paging = paging;
+    this.p2mLock = p2mLock;
   }
 
   /** Takes a page from the guest. A page in use as a root crashes the domain, as in Xen. */
   removePage(gfn: number): void {
-    this.#p2mLock.acquire(LockSite.p2m_write);
-    const old = this.#shadow.p2m.frameOf(gfn);
+    this.p2mLock.acquire(LockSite.p2m_write);
+    const old = this.shadow.p2m.frameOf(gfn);
     if (old !== NO_MFN) {
-      this.#paging.beginP2mWrite(old);
-      this.#shadow.p2m.writeEntry(gfn, NO_MFN);
-      this.#shadow.frames.setBack(old, -1);
-      this.#shadow.pages.putReference(old);
-      this.#paging.endP2mWrite();
+      this.paging.beginP2mWrite(old);
+      this.shadow.p2m.writeEntry(gfn, NO_MFN);
+      this.shadow.frames.setBack(old, -1);
+      this.shadow.pages.putReference(old);
+      this.paging.endP2mWrite();
     }
-    this.#p2mLock.release();
+    this.p2mLock.release();
   }
 
   /**
@@ -46,15 +47,15 @@ export class DomainControl {
    * domain is no more.
    */
   addPage(gfn: number): boolean {
-    const { p2m, heap, frames, memory } = this.#shadow;
-    this.#p2mLock.acquire(LockSite.p2m_write);
+    const { p2m, heap, frames, memory } = this.shadow;
+    this.p2mLock.acquire(LockSite.p2m_write);
     let added = false;
-    if (this.#shadow.domain.read(DomainCell.tornDown) !== 0) {
-      this.#p2mLock.release();
+    if (this.shadow.domain.read(DomainCell.tornDown) !== 0) {
+      this.p2mLock.release();
       return false;
     }
     if (gfn >= 0 && gfn < p2m.ramPages && p2m.frameOf(gfn) === NO_MFN) {
-      this.#paging.beginP2mWrite(NO_MFN);
+      this.paging.beginP2mWrite(NO_MFN);
       const frame = heap.allocate(FrameUse.guest);
       if (frame !== NO_MFN) {
         memory.fillWords(frame * PAGE_WORDS, PAGE_WORDS, POISON);
@@ -65,21 +66,21 @@ export class DomainControl {
         p2m.writeEntry(gfn, frame);
         added = true;
       }
-      this.#paging.endP2mWrite();
+      this.paging.endP2mWrite();
     }
-    this.#p2mLock.release();
+    this.p2mLock.release();
     return added;
   }
 
   /** Moves a page to another frame, contents and all. False: no memory at the gfn, or no frame left. */
   movePage(gfn: number): boolean {
-    const { p2m, heap, frames, memory, pages } = this.#shadow;
-    this.#p2mLock.acquire(LockSite.p2m_write);
+    const { p2m, heap, frames, memory, pages } = this.shadow;
+    this.p2mLock.acquire(LockSite.p2m_write);
     const old = p2m.frameOf(gfn);
     let moved = false;
     if (old !== NO_MFN) {
       // After this no mapping of the old frame is left in any table or TLB, so its contents stand still.
-      this.#paging.beginP2mWrite(old);
+      this.paging.beginP2mWrite(old);
       const frame = heap.allocate(FrameUse.guest);
       if (frame !== NO_MFN) {
         for (let word = 0; word < PAGE_WORDS; word++)
@@ -93,30 +94,30 @@ export class DomainControl {
         pages.putReference(old);
         moved = true;
       }
-      this.#paging.endP2mWrite();
+      this.paging.endP2mWrite();
     }
-    this.#p2mLock.release();
+    this.p2mLock.release();
     return moved;
   }
 
   /** Sets the size of the shadow pool; returns the size it has then. */
   setAllocation(pages: number): number {
-    return this.#paging.setAllocation(pages);
+    return this.paging.setAllocation(pages);
   }
 
   /** Pages of the shadow pool. */
   allocation(): number {
-    return this.#paging.allocation();
+    return this.paging.allocation();
   }
 
   /** Writes a word to guest memory as a device does. */
   deviceWrite(address: number, value: number): void {
-    this.#paging.deviceWrite(address, value);
+    this.paging.deviceWrite(address, value);
   }
 
   /** The domain dies: every vCPU ends at its next exit or poll. Returns at once. */
   beginDestroy(): void {
-    const { domain, memory, layout, config } = this.#shadow;
+    const { domain, memory, layout, config } = this.shadow;
     domain.beginDestroy();
     for (let id = 0; id < config.vcpus; id++) ring(memory, vcpuArea(layout, vcpuId(id)), Doorbell.stop);
   }
@@ -126,33 +127,33 @@ export class DomainControl {
    * that is left over or miscounted; a second call does nothing.
    */
   teardown(): string[] {
-    const { lock, domain, memory, layout, config } = this.#shadow;
+    const { lock, domain, memory, layout, config } = this.shadow;
     const leaks: string[] = [];
     domain.beginDestroy();
     for (let id = 0; id < config.vcpus; id++) {
       const state = memory.loadWord(vcpuArea(layout, vcpuId(id)) + VcpuCell.state);
       if (state === VcpuState.running) return [`vCPU ${String(id)} still runs at the domain's teardown`];
     }
-    this.#p2mLock.acquire(LockSite.domain_teardown);
+    this.p2mLock.acquire(LockSite.domain_teardown);
     lock.acquire(LockSite.domain_teardown);
     if (domain.read(DomainCell.tornDown) === 0) {
       domain.write(DomainCell.tornDown, 1);
       this.#dropVcpuState();
-      this.#shadow.unshadow.blowTables();
+      this.shadow.unshadow.blowTables();
       this.#emptyPool(leaks);
       this.#freeGuestMemory(leaks);
-      const free = this.#shadow.heap.freeFrames();
+      const free = this.shadow.heap.freeFrames();
       const all = layout.sizes.frames - 1;
       if (free !== all) leaks.push(`${String(all - free)} machine frames are not free after the teardown`);
     }
     lock.release();
-    this.#p2mLock.release();
+    this.p2mLock.release();
     return leaks;
   }
 
   /** A vCPU whose thread ended in order holds nothing any more; one that died is cleaned up after. */
   #dropVcpuState(): void {
-    const { memory, layout, config, references, pages, pool } = this.#shadow;
+    const { memory, layout, config, references, pages, pool } = this.shadow;
     for (let id = 0; id < config.vcpus; id++) {
       const area = vcpuArea(layout, vcpuId(id));
       for (let slot = 0; slot < 4; slot++) {
@@ -170,7 +171,7 @@ export class DomainControl {
   }
 
   #emptyPool(leaks: string[]): void {
-    const { domain, frames, layout, pool } = this.#shadow;
+    const { domain, frames, layout, pool } = this.shadow;
     for (let frame = 1; frame < layout.sizes.frames; frame++) {
       const page = mfn(frame);
       if (frames.use(page) !== FrameUse.pool || frames.type(page) === 0) continue;
@@ -186,7 +187,7 @@ export class DomainControl {
   }
 
   #freeGuestMemory(leaks: string[]): void {
-    const { p2m, pages, domain } = this.#shadow;
+    const { p2m, pages, domain } = this.shadow;
     for (let gfn = 0; gfn < p2m.ramPages; gfn++) {
       const frame = p2m.frameOf(gfn);
       if (frame === NO_MFN) continue;
@@ -201,7 +202,7 @@ export class DomainControl {
   }
 
   #checkPage(frame: Mfn, name: string, leaks: string[]): void {
-    const { frames } = this.#shadow;
+    const { frames } = this.shadow;
     const count = frames.count(frame);
     const typecount = frames.typecount(frame);
     if (count !== 1) leaks.push(`${name} has ${String(count)} references where 1 is due`);

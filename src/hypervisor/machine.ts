@@ -108,6 +108,13 @@ export class Machine {
     return hosted;
   }
 
+  /** A vCPU that was created before, as it was left: for engines that begin in the middle of a run. Not started. */
+  resumeVcpu(id: VcpuId, clock: Clock): HostedVcpu {
+    const hosted = this.#host(id, clock);
+    hosted.vcpu.exits = hosted.paging;
+    return hosted;
+  }
+
   /** The toolstack's view: there is one a machine, and its thread has the number after the last vCPU. */
   createToolstack(clock: Clock): DomainControl {
     const { shadow, paging, held } = this.#host(vcpuId(this.config.vcpus), clock);

@@ -24,6 +24,11 @@ export function hostVcpu(machine: Machine, id: number, clock: Clock): HostedVcpu
   return machine.createVcpu(vcpuId(id), clock);
 }
 
+/** A vCPU as it was left when it was last hosted. */
+export function resumeVcpu(machine: Machine, id: number, clock: Clock): HostedVcpu {
+  return machine.resumeVcpu(vcpuId(id), clock);
+}
+
 /** The toolstack's view of the domain. */
 export function hostToolstack(machine: Machine, clock: Clock): DomainControl {
   return machine.createToolstack(clock);

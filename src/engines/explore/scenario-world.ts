@@ -2,6 +2,7 @@
 import { auditMachine } from "../../checks/audit.ts";
 import { cellName } from "../../checks/cell-names.ts";
 import { Loader } from "../../guest/loader.ts";
+import type { DomainControl } from "../../hypervisor/domain-control.ts";
 import { Machine } from "../../hypervisor/machine.ts";
 import type { HostedVcpu } from "../../hypervisor/machine.ts";
 import type { MachineConfig } from "../../hypervisor/machine-config.ts";
@@ -36,6 +37,12 @@ export interface ScenarioSetup {
   readonly mutate?: (hosted: HostedVcpu) => void;
   /** Makes the checks that watch each execution; none when left out. */
   readonly checks?: (world: ScenarioWorld) => readonly ExecutionCheck[];
+  /** The same for the toolstack: what it answers takes the place of the domain's control. */
+  readonly mutateToolstack?: (domain: DomainControl) => DomainControl;
+  /** Brings the machine to where every execution begins. vCPUs are then resumed instead of made. */
+  readonly prepare?: (machine: Machine, shared: unknown) => void;
+  /** Whether executions end without taking the domain apart: that writes all of memory, a hundred times the rest. */
+  readonly skipsTeardown?: boolean;
 }
 
 /** Time in steps of the schedule. */
@@ -72,6 +79,7 @@ export class ScenarioWorld implements World {
       vcpus: setup.config.vcpus,
     });
     this.#shared = structuredClone(setup.scenario.boot(loader, setup.options));
+    setup.prepare?.(this.machine, this.#shared);
     SCHEDULER.adopt(this.machine.memory.view);
     this.#checks = new CheckList(setup.checks?.(this) ?? []);
     this.observer = setup.checks === undefined ? null : this.#checks;
@@ -104,7 +112,8 @@ export class ScenarioWorld implements World {
     for (const { check, vcpu, message } of [...locksLeftHeld(this.machine), ...auditMachine(this.machine)])
       failures.push({ check, thread: vcpu, message });
     failures.push(...this.#unkeptPromises());
-    if (failures.length === 0) failures.push(...this.#leaks());
+    const tearsDown = this.#setup.skipsTeardown !== true;
+    if (failures.length === 0 && tearsDown) failures.push(...this.#leaks());
     return failures;
   }
 
@@ -117,10 +126,11 @@ export class ScenarioWorld implements World {
   }
 
   #addVcpu(id: number): void {
-    const { model, mutate, coroutines, guest, options, seed } = this.#setup;
+    const { model, mutate, prepare, coroutines, guest, options, seed } = this.#setup;
     // Each vCPU has a view of its own, as each thread has: what an access leaves in it is nobody else's.
     const machine = model.attachMachine(this.machine.handle);
-    const hosted = drain(model.hostVcpu(machine, id, this.#clock));
+    const host = prepare === undefined ? model.hostVcpu : model.resumeVcpu;
+    const hosted = drain(host(machine, id, this.#clock));
     mutate?.(hosted);
     this.#hosted.push(hosted);
     const part = { scenario: coroutines, guest, options, seed, shared: this.#shared, limits: this.#limits() };
@@ -141,7 +151,8 @@ export class ScenarioWorld implements World {
   #addToolstack(model: typeof Model): void {
     const { coroutines, guest, options, seed, config } = this.#setup;
     const machine = model.attachMachine(this.machine.handle);
-    const domain = drain(model.hostToolstack(machine, this.#clock));
+    const made = drain(model.hostToolstack(machine, this.#clock));
+    const domain = this.#setup.mutateToolstack?.(made) ?? made;
     this.#toolstackFindings = domain.findings;
     const part = { scenario: coroutines, guest, options, seed, shared: this.#shared, limits: this.#limits() };
     const area = vcpuArea(this.machine.layout, vcpuId(config.vcpus));
