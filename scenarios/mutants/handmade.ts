@@ -14,14 +14,14 @@ export const USER_READ_WRITE: number = READ_WRITE | EntryFlag.user;
 export const READ_ONLY: number = EntryFlag.present | EntryFlag.accessed;
 
 const PAGE = 4096;
-const WINDOWS = 0x8000_0000;
+/** Where 64-bit Linux maps all memory: the first place that a hypervisor guesses when it looks for a page's mapping. */
+const DIRECT_MAP = -0x7800_0000_0000;
 
-/** An address space under construction, made by `newSpace`. Windows lie in a region of their own, 2 MiB apart from everything else. */
+/** An address space under construction, made by `newSpace`. Windows lie where Linux maps all memory. */
 export class Handmade {
   readonly root: number;
   readonly tables: BootTables;
   readonly #loader: Loader;
-  #windows = 0;
 
   constructor(loader: Loader, tables: BootTables, root: number) {
     this.#loader = loader;
@@ -52,9 +52,9 @@ export class Handmade {
     return this.windowAt(Math.floor(at / PAGE)) + (at % PAGE);
   }
 
-  /** Maps a frame for writing somewhere in the region of the windows. */
+  /** Maps a frame for writing where its direct mapping is. */
   windowAt(frame: number): number {
-    const address = WINDOWS + PAGE * this.#windows++;
+    const address = DIRECT_MAP + PAGE * frame;
     this.mapFrame(address, frame);
     return address;
   }
