@@ -33,10 +33,7 @@ export function cellName(layout: Layout, cell: number): string {
       return `p2m of gfn ${hex(at)}`;
     case "hash":
       return `hash bucket ${String(at)}`;
-    case "control":
-    case "counters":
-    case "tlbs":
-    case "structureCaches":
+    default:
       return `${region.name} word ${String(at)}`;
   }
 }

@@ -29,10 +29,7 @@ export function exploreCommand(context: Context, end: (code: number) => void): C
     .option("--guest <format>", "2level, pae or 4level")
     .option("--mutant <name>", "put a known bug into the machine: one of umbra mutants, or a file")
     .option("--preset <name>", "an era: talk-before or talk (talk unless said)")
-    .option("--set <option=value>", "one setting; may be given again", (value, all: string[] = []) => [
-      ...all,
-      value,
-    ])
+    .option("--set <option=value>", "one setting; may be given again", collect)
     .option("--rounds <n>", "rounds of each program (1 unless said)")
     .option("--steps <n>", "give an execution up after so many scheduling points (200000 unless said)")
     .option("--workers <n>", "worker threads; one for each core unless said")
@@ -79,4 +76,8 @@ export function exploreExitCode(result: ExploreResult): number {
   if (outcome === "worker-died") return ExitCode.failed;
   if (outcome === "interrupted") return exitCodeOf(signal);
   return capped > 0 || executions === 0 ? ExitCode.inconclusive : ExitCode.ok;
+}
+
+function collect(value: string, before: readonly string[] | undefined): string[] {
+  return [...(before ?? []), value];
 }

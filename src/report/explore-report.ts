@@ -33,10 +33,10 @@ export function failureLines(
   width: number,
   detail: TraceDetail,
 ): string[] {
-  const { violations, before, after, replays, token, folder } = failure;
+  const { before, after, replays, token, folder } = failure;
   return [
     paint.bad(`${failure.key}, in execution ${count(failure.iteration)}`),
-    ...violations.map(({ thread, message }) => `  ${threadPrefix(failure, thread)}${message}`),
+    ...violationLines(failure),
     `minimised: ${String(before.switches)} → ${counted(after.switches, "switch", "switches")}, ` +
       `${String(before.preemptions)} → ${counted(after.preemptions, "preemption")} (${counted(replays, "replay")})`,
     ...orderLines(failure),
@@ -46,6 +46,16 @@ export function failureLines(
     ...(folder === null ? [] : [`files: ${folder}`]),
     `to see it again: umbra replay '${token}'`,
   ];
+}
+
+/** What was violated, each once: the same is often seen again and again. */
+function violationLines(failure: ExploreFailure): string[] {
+  const times = new Map<string, number>();
+  for (const { thread, message } of failure.violations) {
+    const line = `  ${threadPrefix(failure, thread)}${message}`;
+    times.set(line, (times.get(line) ?? 0) + 1);
+  }
+  return [...times].map(([line, seen]) => (seen === 1 ? line : `${line} (${String(seen)} times)`));
 }
 
 function threadPrefix({ threads }: ExploreFailure, thread: number): string {
@@ -70,8 +80,6 @@ function orderLines({ orders, trace, threads }: ExploreFailure): string[] {
 
 function summary(result: ExploreResult): string[] {
   const { executions, points, pointsPerSecond, capped, traces, completed, remaining, settings } = result;
-  const share = (part: number, whole: number): string =>
-    whole === 0 ? "0 %" : `${((100 * part) / whole).toFixed(1)} %`;
   const lines = [
     `${counted(executions, "execution")} of ${count(result.stepsMin)} to ${count(result.stepsMax)} operations ` +
       `(${count(result.stepsMean)} on average), ${counted(points, "scheduling point")} ` +
@@ -81,7 +89,7 @@ function summary(result: ExploreResult): string[] {
   ];
   if (capped > 0)
     lines.push(
-      `${share(capped, executions)} were cut at ${counted(settings.pointsMax, "point")}: inconclusive, --steps raises the bound`,
+      `${percent(capped / executions)} were cut at ${counted(settings.pointsMax, "point")}: inconclusive, --steps raises the bound`,
     );
   if (completed !== null) lines.push(completed);
   if (remaining !== null) lines.push(`about ${counted(remaining, "execution")} remain`);
@@ -93,9 +101,12 @@ function summary(result: ExploreResult): string[] {
 function verdictLine({ verdict, executions, outcome, reason }: ExploreResult, paint: Paint): string {
   const { word, failing, low, high } = verdict;
   const end = outcome === "completed" ? "" : `; ended early ${reason ?? ""}`;
-  const percent = (share: number): string => `${(100 * share).toPrecision(2)} %`;
   const text =
     `${word}: ${count(failing)} of ${counted(executions, "execution")} failed, ` +
     `${percent(low)} to ${percent(high)} with 95 % confidence${end}`;
   return word === "Never" ? paint.good(text) : paint.bad(text);
+}
+
+function percent(share: number): string {
+  return `${(100 * share).toFixed(share > 0 && share < 0.1 ? 3 : 0)} %`;
 }

@@ -41,7 +41,7 @@ export class RefusedError extends Error {
 export interface CoroutineModules {
   readonly colouring: Colouring;
   /** The address under which a module of the set is loaded as coroutines. */
-  address(url: string): string;
+  readonly address: (url: string) => string;
 }
 
 /**

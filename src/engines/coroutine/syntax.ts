@@ -76,12 +76,12 @@ export function readModule(url: string): ModuleCode {
 
 /** Node warns that this is experimental, once, to people who can do nothing about it. */
 function withoutTypes(source: string): string {
-  const { emitWarning } = process;
+  const emitWarning = Object.getOwnPropertyDescriptor(process, "emitWarning");
   process.emitWarning = () => undefined;
   try {
     return stripTypeScriptTypes(source);
   } finally {
-    process.emitWarning = emitWarning;
+    if (emitWarning !== undefined) Object.defineProperty(process, "emitWarning", emitWarning);
   }
 }
 

@@ -1,6 +1,7 @@
 /** What an exploration will do, worked out from what people wrote: every value checked, every default filled in. */
 import { randomInt } from "node:crypto";
 import { availableParallelism } from "node:os";
+import { fileURLToPath } from "node:url";
 import { machineWish } from "../../guest/scenario.ts";
 import type { GuestFormat, Scenario } from "../../guest/scenario.ts";
 import { minimumPool } from "../../hypervisor/machine-config.ts";
@@ -17,6 +18,8 @@ import {
 import { loadScenario } from "../scenario-files.ts";
 import { scenarioOptions } from "../scenario-options.ts";
 import { allowedNames, decimalNumber, wholeNumber } from "../usage.ts";
+import { importMutant } from "./load-world.ts";
+import { bundledMutant, mutantUrl } from "./mutant-files.ts";
 import { POINTS_MAX } from "./scheduler.ts";
 import { SYSTEMATIC, STRATEGY_NAMES } from "./strategies/catalogue.ts";
 import type { StrategyName } from "./strategies/catalogue.ts";
@@ -77,13 +80,24 @@ const SMALL_TLB = { tlbSets: 4, tlbWays: 2 };
 export async function planExplore(request: ExploreRequest): Promise<ExplorePlan> {
   const preset = presetName(request.preset ?? DEFAULT_PRESET);
   const { request: machine, others } = machineRequest(preset, request.set ?? []);
-  const { url, scenario } = await loadScenario(request.scenario);
+  const own = bundledMutant(request.scenario);
+  const { url, scenario } = await loadScenario(own === undefined ? request.scenario : fileURLToPath(own));
+  const mutant = request.mutant === undefined ? null : mutantUrl(request.mutant);
+  // A mutant has a scenario of its own, which makes the machine ready for it.
+  const isPrepared = own !== undefined || url === mutant;
+  const machineOfMutant = isPrepared ? (await importMutant(url)).machine : undefined;
   const { small } = scenario;
   const guest = guestOf(scenario, request.guest);
   const vcpus = vcpusOf(scenario, request.vcpus);
   const chosen = Object.entries(small?.options ?? {}).map(([name, value]) => [name, String(value)] as const);
   const options = scenarioOptions(scenario, [...chosen, ...others], SETTING_NAMES);
-  const wish = { ...SMALL_TLB, ...machineWish(scenario, vcpus, options), ...small?.machine, vcpus };
+  const wish = {
+    ...SMALL_TLB,
+    ...machineWish(scenario, vcpus, options),
+    ...small?.machine,
+    ...machineOfMutant,
+    vcpus,
+  };
   const config = requestedMachine(machine, { poolPages: minimumPool(wish), ...wish });
   const strategy = strategyOf(request.strategy ?? "portfolio");
   const seed = request.seed === undefined ? randomInt(2 ** 31) : wholeNumber("--seed", request.seed, SEED);
@@ -98,7 +112,7 @@ export async function planExplore(request: ExploreRequest): Promise<ExplorePlan>
     guest,
     vcpus,
     preset,
-    mutant: null,
+    mutant: request.mutant ?? null,
     strategy,
     seed,
     ...limits,
@@ -109,7 +123,7 @@ export async function planExplore(request: ExploreRequest): Promise<ExplorePlan>
     options,
   };
   return {
-    target: { kind: "scenario", url, guest, config, options, seed, rounds, mutant: null, pointsMax },
+    target: { kind: "scenario", url, guest, config, options, seed, rounds, mutant, isPrepared, pointsMax },
     strategy,
     seed,
     ...limits,
@@ -119,7 +133,15 @@ export async function planExplore(request: ExploreRequest): Promise<ExplorePlan>
     settings,
     token: {
       scenario: request.scenario,
-      settings: { vcpus, guest, seed, rounds, preset, mutant: null, set: request.set ?? [] },
+      settings: {
+        vcpus,
+        guest,
+        seed,
+        rounds,
+        preset,
+        mutant: request.mutant ?? null,
+        set: request.set ?? [],
+      },
     },
     command: commandOf(request, settings),
   };
@@ -163,6 +185,7 @@ function commandOf(request: ExploreRequest, { seed, strategy, vcpus, guest }: Ex
   words.push("--vcpus", String(vcpus), "--guest", guest);
   if (request.schedules !== undefined) words.push("--schedules", request.schedules);
   if (request.seconds !== undefined) words.push("--seconds", request.seconds);
+  if (request.mutant !== undefined) words.push("--mutant", request.mutant);
   if (request.rounds !== undefined) words.push("--rounds", request.rounds);
   if (request.preset !== undefined) words.push("--preset", request.preset);
   for (const each of request.set ?? []) words.push("--set", each);

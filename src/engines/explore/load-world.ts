@@ -1,12 +1,16 @@
 /** Loads what is to be explored as coroutines, on the thread that explores it. One target a thread. */
 import { createHash } from "node:crypto";
 import { registerCoroutines } from "../coroutine/hook.ts";
-import { importLoadedScenario } from "../scenario-files.ts";
-import type { HostedVcpu } from "../../hypervisor/machine.ts";
 import type { ModuleCode } from "../coroutine/syntax.ts";
+import { UsageError } from "../errors.ts";
+import { importLoadedScenario } from "../scenario-files.ts";
+import { makeChecks } from "./checks/scenario-checks.ts";
 import type * as Model from "./model.ts";
+import type { Mutant } from "./mutant.ts";
+import { prepareMachine } from "./prepare.ts";
 import { SCHEDULER } from "./scheduler.ts";
 import { ScenarioWorld } from "./scenario-world.ts";
+import type { ScenarioSetup } from "./scenario-world.ts";
 import type { ExploreTarget } from "./target.ts";
 import type { World } from "./world.ts";
 
@@ -22,33 +26,73 @@ export interface LoadedWorld {
 
 /** Loads a target. Throws RefusedError when its code cannot be explored. */
 export async function loadWorld(target: ExploreTarget): Promise<LoadedWorld> {
-  const scenario = await importLoadedScenario(target.url);
-  const roots = [MODEL_URL, target.url, ...(target.mutant === null ? [] : [target.mutant])];
-  const { colouring, address } = registerCoroutines(roots);
-  const model = (await import(address(MODEL_URL))) as typeof Model;
-  const coroutines = await importLoadedScenario(address(target.url));
-  const mutate = target.mutant === null ? undefined : await importMutation(address(target.mutant));
-  const { config, guest, options, seed, rounds } = target;
-  const world = new ScenarioWorld({
+  const { url, mutant: mutantAt, isPrepared } = target;
+  // The plain build loads first: it resolves "umbra", boots the machine and looks at it when all is over.
+  const scenario = await importLoadedScenario(url);
+  const prepared = isPrepared ? await importMutant(url) : undefined;
+  const coroutines = registerCoroutines([MODEL_URL, url, ...(mutantAt === null ? [] : [mutantAt])]);
+  const { address, colouring } = coroutines;
+  const setup: ScenarioSetup = {
     scenario,
-    coroutines,
-    model,
-    config,
-    guest,
-    options,
-    seed,
-    rounds,
-    ...(mutate === undefined ? {} : { mutate }),
-  });
+    coroutines: await importLoadedScenario(address(url)),
+    model: await importModel(address(MODEL_URL)),
+    config: target.config,
+    guest: target.guest,
+    options: target.options,
+    seed: target.seed,
+    rounds: target.rounds,
+    checks: (world) => makeChecks(world),
+    ...(mutantAt === null ? {} : mutationOf(await importMutant(address(mutantAt)))),
+    ...(prepared === undefined ? {} : preparationOf(prepared, target)),
+  };
+  const world = new ScenarioWorld(setup);
   SCHEDULER.pointsMax = target.pointsMax;
   return { world, codeHash: hashOf(colouring.modules) };
 }
 
-async function importMutation(address: string): Promise<(hosted: HostedVcpu) => void> {
+/** The mutant that a module exports. Throws UsageError when it exports none. */
+export async function importMutant(url: string): Promise<Mutant> {
+  const module: unknown = await import(url);
+  if (typeof module === "object" && module !== null && "mutant" in module && isMutant(module.mutant))
+    return module.mutant;
+  throw new UsageError(`${url}: exports no mutant, as defineMutant makes them`);
+}
+
+function isMutant(value: unknown): value is Mutant {
+  return typeof value === "object" && value !== null && "id" in value && "prologue" in value;
+}
+
+function mutationOf(mutant: Mutant): Pick<ScenarioSetup, "mutate" | "mutateToolstack"> {
+  return {
+    mutate: (hosted) => mutant.mutate?.(hosted),
+    mutateToolstack: (domain) => mutant.mutateToolstack?.(domain) ?? domain,
+  };
+}
+
+function preparationOf(
+  mutant: Mutant,
+  { guest }: ExploreTarget,
+): Pick<ScenarioSetup, "prepare" | "skipsTeardown"> {
+  const { freePoolPages } = mutant;
+  return {
+    prepare: (machine, shared) => {
+      prepareMachine(machine, {
+        guest,
+        shared,
+        freePoolPages,
+        prologue: (cpu) => {
+          mutant.prologue(cpu, shared);
+        },
+      });
+    },
+    skipsTeardown: true,
+  };
+}
+
+async function importModel(address: string): Promise<typeof Model> {
   const module: unknown = await import(address);
-  const { mutate } = module as { mutate?: unknown };
-  if (typeof mutate !== "function") throw new TypeError(`${address}: exports no function mutate`);
-  return mutate as (hosted: HostedVcpu) => void;
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the module at this address is that one, rewritten
+  return module as typeof Model;
 }
 
 function hashOf(modules: ReadonlyMap<string, ModuleCode>): string {

@@ -16,6 +16,8 @@ export interface ScenarioTarget {
   readonly rounds: number;
   /** Module of the mutant that is put into the machine; null for the model as it is. */
   readonly mutant: string | null;
+  /** Whether the scenario's module is a mutant's, which makes the machine ready before executions begin. */
+  readonly isPrepared: boolean;
   /** Points after which an execution is given up. */
   readonly pointsMax: number;
 }
