@@ -3,7 +3,7 @@ import { LockCell } from "../locks/lock-area.ts";
 import { DomainCell } from "../memory/domain-area.ts";
 import { FRAME_FIELD_NAMES } from "../memory/frame-table.ts";
 import { LOCK_NAMES, LOCK_WORDS, VCPU_WORDS } from "../memory/layout.ts";
-import type { Layout, Region } from "../memory/layout.ts";
+import type { Layout, Region, RegionName } from "../memory/layout.ts";
 import { VcpuCell } from "../memory/vcpu-area.ts";
 
 /** The region that a cell lies in; undefined for the gaps between regions. */
@@ -16,27 +16,22 @@ export function cellName(layout: Layout, cell: number): string {
   const region = regionOf(layout, cell);
   if (region === undefined) return `cell ${String(cell)}`;
   const at = cell - region.offset;
-  switch (region.name) {
-    case "frames":
-      return `mfn ${hex(cell >>> 10)} word ${String(cell & 1023)}`;
-    case "vcpus":
-      return `${threadName(layout, Math.floor(at / VCPU_WORDS))} ${fieldName(VcpuCell, at % VCPU_WORDS)}`;
-    case "locks":
-      return `${LOCK_NAMES[Math.floor(at / LOCK_WORDS)] ?? "no"} lock ${fieldName(LockCell, at % LOCK_WORDS)}`;
-    case "domain":
-      return `domain ${fieldName(DomainCell, at)}`;
-    case "records": {
-      const field = FRAME_FIELD_NAMES[Math.floor(at / layout.sizes.frames)] ?? "field";
-      return `mfn ${hex(at % layout.sizes.frames)} ${field}`;
-    }
-    case "p2m":
-      return `p2m of gfn ${hex(at)}`;
-    case "hash":
-      return `hash bucket ${String(at)}`;
-    default:
-      return `${region.name} word ${String(at)}`;
-  }
+  return NAMERS[region.name]?.(at, layout) ?? `${region.name} word ${String(at)}`;
 }
+
+/** How the cells of a region are named, by their place in it. */
+const NAMERS: Readonly<Partial<Record<RegionName, (at: number, layout: Layout) => string>>> = {
+  frames: (at) => `mfn ${hex(at >>> 10)} word ${String(at & 1023)}`,
+  vcpus: (at, layout) =>
+    `${threadName(layout, Math.floor(at / VCPU_WORDS))} ${fieldName(VcpuCell, at % VCPU_WORDS)}`,
+  locks: (at) =>
+    `${LOCK_NAMES[Math.floor(at / LOCK_WORDS)] ?? "no"} lock ${fieldName(LockCell, at % LOCK_WORDS)}`,
+  domain: (at) => `domain ${fieldName(DomainCell, at)}`,
+  records: (at, { sizes }) =>
+    `mfn ${hex(at % sizes.frames)} ${FRAME_FIELD_NAMES[Math.floor(at / sizes.frames)] ?? "field"}`,
+  p2m: (at) => `p2m of gfn ${hex(at)}`,
+  hash: (at) => `hash bucket ${String(at)}`,
+};
 
 function threadName(layout: Layout, vcpu: number): string {
   return vcpu === layout.sizes.vcpus ? "toolstack" : `vCPU ${String(vcpu)}`;

@@ -36,8 +36,8 @@ export function interleavingTable(
   return lines;
 }
 
-function isShown({ conflicts, step }: TraceRow, wanted: ReadonlySet<number>, detail: TraceDetail): boolean {
-  return detail === "full" || wanted.has(step) || (wanted.size === 0 && conflicts);
+function isShown({ isPending, step }: TraceRow, wanted: ReadonlySet<number>, detail: TraceDetail): boolean {
+  return detail === "full" || isPending || wanted.has(step);
 }
 
 function rowLines(row: TraceRow, isWanted: boolean, column: number, width: number): string[] {
