@@ -1,8 +1,10 @@
 /** One thread of an exploration. */
 import { runExplorer } from "../src/engines/explore/explorer.ts";
-import type { ExploreReport, ExploreTask, StudyTask } from "../src/engines/explore/explorer.ts";
+import type { ExploreReport, ExploreTask, Refused, StudyTask } from "../src/engines/explore/explorer.ts";
 import type { StudiedFailure } from "../src/engines/explore/study-failure.ts";
 
-export default function work(task: ExploreTask | StudyTask): Promise<ExploreReport | StudiedFailure> {
+export default function work(
+  task: ExploreTask | StudyTask,
+): Promise<ExploreReport | StudiedFailure | Refused> {
   return runExplorer(task);
 }

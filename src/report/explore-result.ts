@@ -67,7 +67,7 @@ export interface ExploreFailure {
   readonly iteration: number;
   /** Executions that failed so. */
   readonly times: number;
-  /** Points explored by then. */
+  /** One line that `umbra replay` takes. */
   readonly token: string;
   /** Folder with its files, null when it could not be written. */
   readonly folder: string | null;
@@ -86,7 +86,7 @@ export type ExploreOutcome = "completed" | "interrupted" | "worker-died";
 
 /** The result. */
 export interface ExploreResult {
-  readonly kind: "explore";
+  readonly engine: "explore";
   readonly command: string;
   readonly settings: ExploreSettings;
   readonly codeHash: string;
@@ -124,7 +124,8 @@ export interface ExploreResult {
 
 /** What became of a failure that was run again. */
 export interface ReplayResult {
-  readonly kind: "replay" | "minimise" | "explain";
+  /** The command. */
+  readonly purpose: "replay" | "minimise" | "explain";
   /** Whether the code is that with which the failure was found. */
   readonly isSameCode: boolean;
   readonly codeHash: string;

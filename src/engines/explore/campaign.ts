@@ -8,7 +8,7 @@ import { UsageError } from "../errors.ts";
 import { firstLine } from "../usage.ts";
 import type { ExplorePlan } from "./explore-plan.ts";
 import { ExploreCell } from "./explorer.ts";
-import type { ExploreReport, ExploreTask, FailingExecution, StudyTask } from "./explorer.ts";
+import type { ExploreReport, ExploreTask, FailingExecution, Refused, StudyTask } from "./explorer.ts";
 import { writeFailureFiles } from "./failure-files.ts";
 import type { StudiedFailure } from "./study-failure.ts";
 import { writeToken } from "./token.ts";
@@ -24,7 +24,7 @@ export interface ExploreHooks {
 const WORKER = fileURLToPath(new URL("../../../workers/explore-worker.ts", import.meta.url));
 const TICK_MS = 50;
 
-type Pool = Piscina<ExploreTask | StudyTask, ExploreReport | StudiedFailure>;
+type Pool = Piscina<ExploreTask | StudyTask, ExploreReport | StudiedFailure | Refused>;
 
 /** Explores what is planned. */
 export async function runExplore(plan: ExplorePlan, hooks: ExploreHooks = {}): Promise<ExploreResult> {
@@ -75,8 +75,6 @@ class Campaign {
       try {
         return await this.#pool.run(task);
       } catch (error) {
-        // What cannot be loaded is the user's to know; whatever else a worker dies of ends the run.
-        if (isAboutInput(error)) throw new UsageError(error.message, { cause: error });
         this.#end("worker-died", `a worker died: ${firstLine(error)}`);
         return null;
       } finally {
@@ -89,10 +87,12 @@ class Campaign {
       this.#look(began);
     }
     const ended = await settled;
-    for (const each of ended) if (each.status === "rejected") throw each.reason;
-    return ended.flatMap((each) =>
-      each.status === "fulfilled" && each.value !== null && "executions" in each.value ? [each.value] : [],
+    const values = ended.flatMap((each) =>
+      each.status === "fulfilled" && each.value !== null ? [each.value] : [],
     );
+    const refused = values.find((each) => "refused" in each);
+    if (refused !== undefined) throw new UsageError(refused.refused);
+    return values.filter((each) => "executions" in each);
   }
 
   #look(began: number): void {
@@ -159,7 +159,7 @@ class Campaign {
       .toSorted(([a], [b]) => a - b)
       .map(([, hash]) => hash);
     return {
-      kind: "explore",
+      engine: "explore",
       command: plan.command,
       settings: plan.settings,
       codeHash: reports[0]?.codeHash ?? "",
@@ -200,9 +200,4 @@ function newTraces(hashes: readonly number[]): ExploreResult["traces"] {
     known.add(hash);
   }
   return { hashed: hashes.length, distinct: known.size, newInLastTenth };
-}
-
-/** Errors cross from a worker by name. */
-function isAboutInput(error: unknown): error is Error {
-  return error instanceof Error && (error.name === "RefusedError" || error.name === "UsageError");
 }

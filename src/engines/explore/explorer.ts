@@ -1,4 +1,6 @@
 /** What a worker of an exploration does: executions until their bound, and the study of those that failed. */
+import { RefusedError } from "../coroutine/hook.ts";
+import { UsageError } from "../errors.ts";
 import { execute, keyOfFailure, record } from "./execution.ts";
 import type { Execution } from "./execution.ts";
 import { RepeatingStrategy } from "./directives.ts";
@@ -88,9 +90,23 @@ function worldOf(target: ExploreTarget): Promise<LoadedWorld> {
   return loaded.world;
 }
 
+/** Why a target cannot be explored, for the person who asked. Errors lose their class between threads. */
+export interface Refused {
+  readonly refused: string;
+}
+
 /** Does what a task says. */
-export async function runExplorer(task: ExploreTask | StudyTask): Promise<ExploreReport | StudiedFailure> {
-  const { world, codeHash } = await worldOf(task.target);
+export async function runExplorer(
+  task: ExploreTask | StudyTask,
+): Promise<ExploreReport | StudiedFailure | Refused> {
+  let loadedWorld: LoadedWorld;
+  try {
+    loadedWorld = await worldOf(task.target);
+  } catch (error) {
+    if (error instanceof RefusedError || error instanceof UsageError) return { refused: error.message };
+    throw error;
+  }
+  const { world, codeHash } = loadedWorld;
   if (task.kind === "study") return studyFailure(world, task.chosen, task.key);
   return new Exploration(world, task).run(codeHash);
 }

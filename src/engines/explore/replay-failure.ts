@@ -44,7 +44,7 @@ export async function replayFailure(fileOrToken: string, purpose: ReplayPurpose)
   const { directives: best, ...told } = studied;
   const token = writeToken({ ...source.content, codeHash, key, directives: best });
   return {
-    kind: purpose,
+    purpose,
     isSameCode: codeHash === source.content.codeHash,
     codeHash,
     fails: found !== undefined,
