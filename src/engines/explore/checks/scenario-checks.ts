@@ -2,11 +2,13 @@
 import type { ScenarioWorld } from "../scenario-world.ts";
 import type { ExecutionCheck } from "../world.ts";
 import { AuditCheck } from "./audit-check.ts";
+import { MemoryCheck } from "./memory-check.ts";
 
 type CheckMaker = (world: ScenarioWorld) => ExecutionCheck;
 
 const MAKERS: ReadonlyMap<string, CheckMaker> = new Map<string, CheckMaker>([
   ["audit", ({ machine }) => new AuditCheck(machine)],
+  ["memory", (world) => new MemoryCheck(world.machine, () => world.hosted)],
 ]);
 
 /** Names of all checks, in the order in which they look. */

@@ -1,0 +1,40 @@
+/** What part of the model a shared access belongs to: checks judge a vCPU's hardware by other rules than the hypervisor. */
+import { SITES } from "../../coroutine/sites.ts";
+
+/** Who makes the accesses of a site. */
+export const SiteRole = {
+  hypervisor: 0,
+  /** The access that a guest's operation is about, by the vCPU itself or emulated. */
+  operand: 1,
+  /** A pagetable walk: hardware's, or under the paging lock the hypervisor's over the guest's tables. */
+  walk: 2,
+  /** Locks, flushes, waiting: how vCPUs get along. */
+  coordination: 3,
+} as const;
+
+const FILES: readonly (readonly [part: string, role: number])[] = [
+  ["/src/machine/physical-access.ts", SiteRole.operand],
+  ["/src/machine/walker.ts", SiteRole.walk],
+  ["/src/machine/hardware-walk.ts", SiteRole.walk],
+  ["/src/machine/", SiteRole.coordination],
+  ["/src/locks/", SiteRole.coordination],
+  ["/src/memory/", SiteRole.coordination],
+];
+
+/** The role of each site, by number. Modules that are loaded later are seen at the next execution. */
+export class SiteRoles {
+  readonly #roles: number[] = [];
+
+  /** Looks at sites that have come since. */
+  refresh(): void {
+    for (let id = this.#roles.length; id < SITES.size; id++) {
+      const { file } = SITES.site(id);
+      this.#roles.push(FILES.find(([part]) => file.includes(part))?.[1] ?? SiteRole.hypervisor);
+    }
+  }
+
+  /** A `SiteRole`. */
+  of(site: number): number {
+    return this.#roles[site] ?? SiteRole.hypervisor;
+  }
+}
