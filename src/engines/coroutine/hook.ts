@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 import { registerHooks } from "node:module";
 import { pathToFileURL } from "node:url";
 import { Colouring } from "./colour.ts";
-import type { Refusal } from "./colour.ts";
+import type { Refusal } from "./refusals.ts";
 import { rewrite } from "./rewrite.ts";
 import { SITES } from "./sites.ts";
 import { readModule } from "./syntax.ts";
@@ -24,7 +24,10 @@ const SUBSTITUTES: ReadonlyMap<string, string> = new Map([
 ]);
 /** Code that runs between scheduling points and is never rewritten: the engine's own. */
 const OWN_URL = new URL("..", import.meta.url).href;
+const RAW_URL = new URL("../explore/raw-access.ts", import.meta.url).href;
 const MODEL_ENTRY_URL = new URL("../explore/model.ts", import.meta.url).href;
+
+const TOOLS = { sites: SITES, schedulerUrl: SCHEDULER_URL, rawUrl: RAW_URL };
 
 /** A module cannot be translated; the message has one line for each reason. */
 export class RefusedError extends Error {
@@ -46,10 +49,11 @@ export interface CoroutineModules {
 
 /**
  * Registers the hook for the modules at some file URLs and all that they import. Once a thread: sites are numbered as
- * modules are loaded. Throws RefusedError.
+ * modules are loaded. `isRaw`: they know nothing of Umbra's memory, and their `Atomics` and elements of shared arrays
+ * are the shared accesses. Throws RefusedError.
  */
-export function registerCoroutines(roots: readonly string[]): CoroutineModules {
-  const modules = collectModules(roots);
+export function registerCoroutines(roots: readonly string[], isRaw = false): CoroutineModules {
+  const modules = collectModules(roots, isRaw);
   const colouring = new Colouring(modules, resolveImport);
   const refusals = colouring.refusals();
   if (refusals.length > 0) throw new RefusedError(refusals);
@@ -60,13 +64,13 @@ export function registerCoroutines(roots: readonly string[]): CoroutineModules {
       if (target === undefined) return nextResolve(specifier, context);
       const substitute = SUBSTITUTES.get(target);
       if (substitute !== undefined) return nextResolve(substitute, context);
-      if (!modules.has(target)) return nextResolve(specifier, context);
+      if (!modules.has(target)) return nextResolve(target, context);
       return { url: target + QUERY, shortCircuit: true, format: "module" };
     },
     load(url, context, nextLoad) {
       const module = url.endsWith(QUERY) ? modules.get(url.slice(0, -QUERY.length)) : undefined;
       if (module === undefined) return nextLoad(url, context);
-      const source = rewrite(module, { colouring, sites: SITES, schedulerUrl: SCHEDULER_URL });
+      const source = rewrite(module, { colouring, ...TOOLS });
       return { source, format: "module", shortCircuit: true };
     },
   });
@@ -74,13 +78,14 @@ export function registerCoroutines(roots: readonly string[]): CoroutineModules {
 }
 
 /** The modules at some URLs and all that they import, in the order of their first mention. */
-export function collectModules(roots: readonly string[]): ReadonlyMap<string, ModuleCode> {
+export function collectModules(roots: readonly string[], isRaw = false): ReadonlyMap<string, ModuleCode> {
   const modules = new Map<string, ModuleCode>();
   const pending = [...roots];
   for (let url = pending.shift(); url !== undefined; url = pending.shift()) {
     if (modules.has(url) || SUBSTITUTES.has(url)) continue;
     if (url.startsWith(OWN_URL) && url !== MODEL_ENTRY_URL) continue;
-    const module = readModule(url);
+    if (isRaw && url === INDEX_URL) continue;
+    const module = readModule(url, isRaw);
     modules.set(url, module);
     for (const specifier of module.specifiers) {
       const target = resolveImport(specifier, url);
@@ -108,5 +113,5 @@ export function rewrittenText(url: string): string {
   const colouring = new Colouring(modules, resolveImport);
   const module = modules.get(url);
   if (module === undefined) return readFileSync(new URL(url), "utf8");
-  return rewrite(module, { colouring, sites: SITES, schedulerUrl: SCHEDULER_URL });
+  return rewrite(module, { colouring, ...TOOLS });
 }

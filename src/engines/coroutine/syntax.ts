@@ -5,22 +5,17 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parse } from "acorn";
 import type {
-  AnonymousFunctionDeclaration,
   AnyNode,
-  ArrowFunctionExpression,
   CallExpression,
-  FunctionDeclaration,
-  FunctionExpression,
+  MemberExpression,
   NewExpression,
   Program,
+  TaggedTemplateExpression,
 } from "acorn";
-
-/** Any way to write a function. */
-export type FunctionNode =
-  | FunctionDeclaration
-  | AnonymousFunctionDeclaration
-  | FunctionExpression
-  | ArrowFunctionExpression;
+import { DEFAULT_EXPORT, ModuleBindings } from "./bindings.ts";
+import type { ForeignName } from "./bindings.ts";
+import { boundNames, children, isFunction, keyName, propertyName } from "./nodes.ts";
+import type { FunctionNode } from "./nodes.ts";
 
 /** A function, method or arrow; or a module's own top level. */
 export interface CodeUnit {
@@ -36,15 +31,36 @@ export interface CodeUnit {
   /** What the function is written into: a call's argument, say. */
   readonly context: AnyNode | null;
   readonly calls: readonly CallSite[];
-  /** Variables and parameters of its own; a variable with what it is set to, a parameter with null. */
+  /** Functions and members that are handed to somebody instead of being called. */
+  readonly handed: readonly HandedSite[];
+  /** In a module with raw accesses: every `array[index]`. */
+  readonly elements: readonly ElementSite[];
+  /** Variables and parameters of its own; null when what a variable is set to is not known. */
   readonly names: ReadonlyMap<string, AnyNode | null>;
-  /** Mentions `this`, `super` or `arguments`. */
+  /** Functions written directly into it, by the name under which its code calls them. */
+  readonly functions: ReadonlyMap<string, CodeUnit>;
+  /** Mentions `this`, `super`, `arguments` or `new.target`. */
   readonly usesThis: boolean;
 }
 
 /** A call, and whether it stands where a function's own code cannot wait: a parameter's default, a field of a class. */
 export interface CallSite {
-  readonly node: CallExpression | NewExpression;
+  readonly node: CallExpression | NewExpression | TaggedTemplateExpression;
+  readonly isOutside: boolean;
+  /** In the middle of `a?.b().c`: what follows is left out together with the call. */
+  readonly isInChain: boolean;
+}
+
+/** A name or a member that stands where its value is passed on, to a call or to a variable. */
+export interface HandedSite {
+  readonly node: AnyNode;
+  /** The call that it is an argument of, null when it is set or returned. */
+  readonly to: CallExpression | NewExpression | null;
+}
+
+/** An element of what may be a shared array, and whether it stands where a function's own code cannot wait. */
+export interface ElementSite {
+  readonly node: MemberExpression;
   readonly isOutside: boolean;
 }
 
@@ -55,23 +71,36 @@ export interface ModuleCode {
   readonly text: string;
   readonly program: Program;
   readonly units: readonly CodeUnit[];
-  /** Imported functions by local name: specifier of the module and name there. */
-  readonly imports: ReadonlyMap<string, { readonly from: string; readonly name: string }>;
+  /** The unit of each function. */
+  readonly unitOf: ReadonlyMap<AnyNode, CodeUnit>;
+  /** Imports by local name; the name is "*" for a whole module. */
+  readonly imports: ReadonlyMap<string, ForeignName>;
+  /** Exports by exported name: a local name, or what is passed on from elsewhere. */
+  readonly exports: ReadonlyMap<string, string | ForeignName>;
+  /** Modules that are passed on as a whole. */
+  readonly stars: readonly string[];
   /** What the module imports or re-exports, in order. */
   readonly specifiers: readonly string[];
+  /** Whether Atomics and elements of arrays are shared accesses in it: code of a user. */
+  readonly isRaw: boolean;
+  /** Offsets of `=>`, ascending. */
+  readonly arrows: readonly number[];
 }
 
 interface OpenUnit extends CodeUnit {
   readonly calls: CallSite[];
+  readonly handed: HandedSite[];
+  readonly elements: ElementSite[];
   readonly names: Map<string, AnyNode | null>;
+  readonly functions: Map<string, CodeUnit>;
   usesThis: boolean;
 }
 
 /** Reads and parses the module at a file URL. Throws SyntaxError naming file and place. */
-export function readModule(url: string): ModuleCode {
+export function readModule(url: string, isRaw = false): ModuleCode {
   const file = fileURLToPath(url);
   const source = readFileSync(file, "utf8");
-  return parseModule(url, /\.m?ts$/.test(file) ? withoutTypes(source) : source);
+  return parseModule(url, /\.m?ts$/.test(file) ? withoutTypes(source) : source, isRaw);
 }
 
 /** Node warns that this is experimental, once, to people who can do nothing about it. */
@@ -86,20 +115,30 @@ function withoutTypes(source: string): string {
 }
 
 /** As `readModule`, of a text without types. */
-export function parseModule(url: string, text: string): ModuleCode {
-  const program = parse(text, { ecmaVersion: "latest", sourceType: "module", locations: true });
-  return new Reader(url, text, program).module;
+export function parseModule(url: string, text: string, isRaw = false): ModuleCode {
+  const arrows: number[] = [];
+  const program = parse(text, {
+    ecmaVersion: "latest",
+    sourceType: "module",
+    locations: true,
+    allowHashBang: true,
+    onToken: ({ type, start }) => {
+      if (type.label === "=>") arrows.push(start);
+    },
+  });
+  return new Reader({ url, text, program, isRaw, arrows }).module;
 }
 
 class Reader {
   readonly module: ModuleCode;
   readonly #units: OpenUnit[] = [];
-  readonly #imports = new Map<string, { from: string; name: string }>();
-  readonly #specifiers: string[] = [];
+  readonly #unitOf = new Map<AnyNode, CodeUnit>();
+  readonly #bindings = new ModuleBindings();
 
-  constructor(url: string, text: string, program: Program) {
-    const [units, imports, specifiers] = [this.#units, this.#imports, this.#specifiers];
-    this.module = { url, text, program, units, imports, specifiers };
+  constructor(source: Pick<ModuleCode, "url" | "text" | "program" | "isRaw" | "arrows">) {
+    const { imports, exports, stars, specifiers } = this.#bindings;
+    const [units, unitOf] = [this.#units, this.#unitOf];
+    this.module = { ...source, units, unitOf, imports, exports, stars, specifiers };
     const top = this.#open({
       name: "<module>",
       kind: "module",
@@ -108,33 +147,30 @@ class Reader {
       parent: null,
       context: null,
     });
-    for (const statement of program.body)
-      this.#visit(statement, { unit: top, className: "", isOutside: false }, program);
+    const place = { unit: top, className: "", isOutside: false, isInChain: false };
+    for (const statement of source.program.body) this.#visit(statement, place, source.program);
   }
 
-  #open(unit: Omit<OpenUnit, "module" | "calls" | "names" | "usesThis">): OpenUnit {
-    const opened = { ...unit, module: this.module, calls: [], names: new Map(), usesThis: false };
+  #open(unit: Pick<CodeUnit, "name" | "kind" | "className" | "node" | "parent" | "context">): OpenUnit {
+    const lists = { calls: [], handed: [], elements: [], names: new Map(), functions: new Map() };
+    const opened: OpenUnit = { ...unit, module: this.module, ...lists, usesThis: false };
     this.#units.push(opened);
+    if (unit.node !== null) this.#unitOf.set(unit.node, opened);
     return opened;
   }
 
   #visit(node: AnyNode, at: Place, context: AnyNode): void {
-    this.#noteImports(node);
-    let place = at;
-    if (node.type === "ClassDeclaration" || node.type === "ClassExpression") {
-      place = { ...at, className: node.id?.name ?? "", isOutside: at.isOutside };
-    } else if (isFunction(node)) {
-      place = this.#enter(node, at, context);
-    } else if (node.type === "PropertyDefinition") place = { ...at, isOutside: true };
-    if (node.type === "VariableDeclarator" && node.id.type === "Identifier")
-      place.unit.names.set(node.id.name, node.init ?? null);
-    if (node.type === "ThisExpression" || node.type === "Super") noteThis(place.unit);
-    if (node.type === "Identifier" && node.name === "arguments") noteThis(place.unit);
-    if (node.type === "CallExpression" || node.type === "NewExpression")
-      place.unit.calls.push({ node, isOutside: place.isOutside });
+    this.#bindings.note(node);
+    const place = isFunction(node) ? this.#enter(node, at, context) : placeWithin(node, at);
+    noteNames(node, place.unit);
+    noteThis(node, place.unit);
+    if (isCall(node)) place.unit.calls.push({ node, isOutside: place.isOutside, isInChain: at.isInChain });
+    noteHanded(node, place.unit);
+    if (this.module.isRaw && node.type === "MemberExpression" && node.computed)
+      place.unit.elements.push({ node, isOutside: place.isOutside });
     for (const child of children(node)) {
-      const isDefault = isFunction(node) && node.params.some((each) => each === child);
-      this.#visit(child, isDefault ? { ...place, isOutside: true } : place, node);
+      const isOutside = place.isOutside || isNotOwnCode(node, child);
+      this.#visit(child, { ...place, isOutside, isInChain: isInChain(node, child) }, node);
     }
   }
 
@@ -142,19 +178,12 @@ class Reader {
     const inner = this.#open({ ...naming(node, context), className, node, parent: unit, context });
     for (const parameter of node.params)
       for (const name of boundNames(parameter)) inner.names.set(name, null);
-    return { unit: inner, className, isOutside: false };
-  }
-
-  #noteImports(node: AnyNode): void {
-    if (!("source" in node) || node.source?.type !== "Literal" || node.type === "ImportExpression") return;
-    const from = String(node.source.value);
-    this.#specifiers.push(from);
-    if (node.type !== "ImportDeclaration") return;
-    for (const each of node.specifiers) {
-      if (each.type !== "ImportSpecifier") continue;
-      const name = each.imported.type === "Identifier" ? each.imported.name : String(each.imported.value);
-      this.#imports.set(each.local.name, { from, name });
+    if (isCalledByName(inner)) {
+      unit.functions.set(inner.name, inner);
+      // Inside, a function expression is also known by a name that nobody else sees.
+      if (node.type !== "ArrowFunctionExpression" && node.id) inner.functions.set(node.id.name, inner);
     }
+    return { unit: inner, className, isOutside: false, isInChain: false };
   }
 }
 
@@ -162,67 +191,100 @@ interface Place {
   readonly unit: OpenUnit;
   readonly className: string;
   readonly isOutside: boolean;
+  readonly isInChain: boolean;
 }
 
-/** An arrow has the `this` of the function around it. */
-function noteThis(unit: OpenUnit): void {
-  unit.usesThis = true;
+function placeWithin(node: AnyNode, at: Place): Place {
+  if (node.type === "ClassDeclaration" || node.type === "ClassExpression")
+    return { ...at, className: node.id?.name ?? "" };
+  if (node.type === "PropertyDefinition" || node.type === "StaticBlock") return { ...at, isOutside: true };
+  return at;
 }
 
-function isFunction(node: AnyNode): node is FunctionNode {
+/** A parameter's default is evaluated before the function's own code. */
+function isNotOwnCode(node: AnyNode, child: AnyNode): boolean {
+  return isFunction(node) && node.params.some((each) => each === child);
+}
+
+/** Whether a child is part of an optional chain that goes on behind it and may have been cut off before it. */
+function isInChain(node: AnyNode, child: AnyNode): boolean {
   return (
-    node.type === "FunctionDeclaration" ||
-    node.type === "FunctionExpression" ||
-    node.type === "ArrowFunctionExpression"
+    (node.type === "MemberExpression" && child === node.object) ||
+    (node.type === "CallExpression" && child === node.callee)
   );
+}
+
+function isCall(node: AnyNode): node is CallSite["node"] {
+  return (
+    node.type === "CallExpression" ||
+    node.type === "NewExpression" ||
+    node.type === "TaggedTemplateExpression"
+  );
+}
+
+/** An arrow function has the `this` of the function around it, and so have those around the arrow. */
+function noteThis(node: AnyNode, unit: OpenUnit): void {
+  const isThis =
+    node.type === "ThisExpression" ||
+    node.type === "Super" ||
+    node.type === "MetaProperty" ||
+    (node.type === "Identifier" && node.name === "arguments");
+  if (!isThis) return;
+  let user: CodeUnit | null = unit;
+  for (; user?.kind === "arrow"; user = user.parent) (user as OpenUnit).usesThis = true;
+  if (user !== null) (user as OpenUnit).usesThis = true;
+}
+
+function noteNames(node: AnyNode, unit: OpenUnit): void {
+  if (node.type === "VariableDeclarator") {
+    const isKnown = node.id.type === "Identifier" && node.init;
+    for (const name of boundNames(node.id)) unit.names.set(name, isKnown ? (node.init ?? null) : null);
+  }
+  if (node.type === "CatchClause" && node.param)
+    for (const name of boundNames(node.param)) unit.names.set(name, null);
+  if (node.type === "ClassDeclaration" && node.id) unit.names.set(node.id.name, node);
+}
+
+function noteHanded(node: AnyNode, unit: OpenUnit): void {
+  const hand = (given: AnyNode | null | undefined, to: HandedSite["to"]): void => {
+    if (given?.type === "Identifier" || given?.type === "MemberExpression")
+      unit.handed.push({ node: given, to });
+  };
+  if (node.type === "CallExpression" || node.type === "NewExpression")
+    for (const each of node.arguments) hand(each, node);
+  if (node.type === "AssignmentExpression") hand(node.right, null);
+}
+
+/** Whether the code around a function calls it by a name, not as a member of something. */
+function isCalledByName({ kind, context, name }: CodeUnit): boolean {
+  if (name === "" || (kind !== "function" && kind !== "arrow")) return false;
+  return context === null || !isMemberContext(context);
+}
+
+/** Whether what a function is written into makes it a member. */
+export function isMemberContext({ type }: AnyNode): boolean {
+  return ["Property", "PropertyDefinition", "AssignmentExpression", "MethodDefinition"].includes(type);
 }
 
 function naming(node: FunctionNode, context: AnyNode): Pick<CodeUnit, "name" | "kind"> {
   const ownKind = node.type === "ArrowFunctionExpression" ? "arrow" : "function";
   if (context.type === "MethodDefinition") {
-    const name = memberName(context.key);
+    const name = keyName(context);
     if (context.kind === "constructor") return { name, kind: "constructor" };
     return { name, kind: context.kind === "method" ? "method" : "accessor" };
   }
   if (context.type === "Property" && context.value === node) {
-    const name = memberName(context.key);
+    const name = keyName(context);
     if (context.kind !== "init") return { name, kind: "accessor" };
     return { name, kind: context.method ? "method" : ownKind };
   }
+  if (context.type === "PropertyDefinition" && context.value === node)
+    return { name: keyName(context), kind: ownKind };
+  if (context.type === "AssignmentExpression" && context.left.type === "MemberExpression")
+    return { name: propertyName(context.left) ?? "", kind: ownKind };
   if (context.type === "VariableDeclarator" && context.id.type === "Identifier")
     return { name: context.id.name, kind: ownKind };
-  return { name: node.id?.name ?? "", kind: ownKind };
-}
-
-/** The name of a member as it is written; "" when it is computed. */
-export function memberName(key: AnyNode): string {
-  if (key.type === "PrivateIdentifier") return `#${key.name}`;
-  if (key.type === "Identifier") return key.name;
-  return key.type === "Literal" ? String(key.value) : "";
-}
-
-function boundNames(pattern: AnyNode): string[] {
-  if (pattern.type === "Identifier") return [pattern.name];
-  if (pattern.type === "AssignmentPattern") return boundNames(pattern.left);
-  if (pattern.type === "RestElement") return boundNames(pattern.argument);
-  if (pattern.type === "ArrayPattern")
-    return pattern.elements.flatMap((each) => (each === null ? [] : boundNames(each)));
-  if (pattern.type !== "ObjectPattern") return [];
-  return pattern.properties.flatMap((each) =>
-    boundNames(each.type === "RestElement" ? each.argument : each.value),
-  );
-}
-
-/** The nodes directly below a node, in the order of the text. */
-export function children(node: AnyNode): AnyNode[] {
-  const found: AnyNode[] = [];
-  for (const value of Object.values(node) as unknown[]) {
-    for (const each of Array.isArray(value) ? (value as unknown[]) : [value])
-      if (isNode(each)) found.push(each);
-  }
-  return found;
-}
-
-function isNode(value: unknown): value is AnyNode {
-  return typeof value === "object" && value !== null && "type" in value && "start" in value;
+  if (context.type === "ExportDefaultDeclaration")
+    return { name: ("id" in node ? node.id?.name : undefined) ?? DEFAULT_EXPORT, kind: ownKind };
+  return { name: ("id" in node ? node.id?.name : undefined) ?? "", kind: ownKind };
 }

@@ -1,0 +1,285 @@
+/**
+ * Accesses of programs that know nothing of Umbra: elements of typed arrays and `Atomics`. An array is shared if its
+ * buffer is a SharedArrayBuffer. Rewritten code asks here before every access that may be one.
+ *
+ * What `cells` gives lies in the memory of the scheduler. Other shared buffers stay what they are; each has a copy there,
+ * which is brought up to date before anybody can look.
+ */
+import { SITES } from "../coroutine/sites.ts";
+import { SCHEDULER, THREADS_MAX } from "./scheduler.ts";
+import type { SyncObject } from "./scheduler.ts";
+
+/** Cells below are those of the primitives of programs. */
+const FIRST_CELL = 4096;
+const MEMORY_CELLS = 1 << 16;
+/** The threads that wait for a cell stand in the cell so much farther on, a bit each. */
+const WAITERS = MEMORY_CELLS / 2;
+/** Cells that are always zero, one for each thread. */
+const FIRST_ZERO = 64;
+const NOBODY: SyncObject = { cell: FIRST_CELL - 1 };
+
+type ElementArray = NodeJS.TypedArray;
+
+/** A shared buffer that a program made. */
+interface Region {
+  readonly base: number;
+  readonly bytes: Uint8Array;
+  readonly initial: Uint8Array;
+}
+
+interface Waiter {
+  readonly thread: number;
+  readonly cell: number;
+}
+
+/** Sites of the parts of a wait: going to sleep, waking when notified, waking at any time. */
+type WaitSites = readonly [sleep: number, wake: number, wakeAnyTime: number];
+
+/** An object of a program whose operations the scheduler knows. */
+export abstract class Primitive implements SyncObject {
+  abstract readonly cell: number;
+}
+
+class RawAccess {
+  /** Memory of programs. */
+  readonly view: Int32Array = new Int32Array(new SharedArrayBuffer(MEMORY_CELLS * 4));
+  readonly #bytes = new Uint8Array(this.view.buffer);
+  /** Whether an execution is under way: before, a module may set up what it likes. */
+  isExecuting = false;
+  /** Whether `Atomics.wait` may return without having been notified, as the waits of other systems may. */
+  hasSpuriousWakeups = false;
+  /** Shared accesses so far. */
+  accesses = 0;
+  readonly #regions = new WeakMap<ArrayBufferLike, Region>();
+  /** Regions of before the first execution. */
+  readonly #permanent: Region[] = [];
+  readonly #waiters: Waiter[] = [];
+  #next = FIRST_CELL;
+  #firstOfExecution = FIRST_CELL;
+  /** Of each thread, the region whose last access may not be in the copy yet, and the cell. */
+  readonly #stale: (Region | undefined)[] = Array.from({ length: THREADS_MAX });
+  readonly #staleFrom = new Int32Array(THREADS_MAX);
+  /** The array of the last access: where it begins (-1: it is not shared), its length, and its bytes an element. */
+  #lastArray: unknown;
+  #lastBase = -1;
+  #lastLength = 0;
+  #lastSize = 0;
+  #lastRegion: Region | undefined;
+
+  /** What modules have set up by now is what each execution finds. */
+  seal(): void {
+    this.#firstOfExecution = this.#next;
+    for (const { base, bytes, initial } of this.#permanent) {
+      initial.set(bytes);
+      this.#bytes.set(bytes, base << 2);
+    }
+    SCHEDULER.adopt(this.view);
+  }
+
+  /** Everything as when it was sealed. */
+  restore(): void {
+    SCHEDULER.restore();
+    for (const { bytes, initial } of this.#permanent) bytes.set(initial);
+    this.#next = this.#firstOfExecution;
+    this.#waiters.length = 0;
+    this.#stale.fill(undefined);
+    this.#lastArray = undefined;
+  }
+
+  /** Shared words, all zero. */
+  cells(count: number): Int32Array {
+    return new Int32Array(this.view.buffer, this.#reserve(count) << 2, count);
+  }
+
+  /** A shared buffer that a program has just made. */
+  buffer(made: SharedArrayBuffer): SharedArrayBuffer {
+    this.#regionOf(made);
+    return made;
+  }
+
+  /** Before an access to an element. Whether to yield. */
+  at(site: number, array: unknown, index: unknown): boolean {
+    const cell = this.#cellOf(array, index);
+    if (cell < 0) return false;
+    this.accesses++;
+    SITES.spans[site] = this.#lastSize === 8 ? 2 : 1;
+    const thread = SCHEDULER.current;
+    this.#stale[thread] = this.#lastRegion;
+    this.#staleFrom[thread] = cell;
+    return SCHEDULER.at(site, cell);
+  }
+
+  /** Before an operation of a lock or a thread. Whether to yield. */
+  on(site: number, object: unknown): boolean {
+    if (!(object instanceof Primitive)) return false;
+    this.sync();
+    return SCHEDULER.on(site, object);
+  }
+
+  /** A point at which nothing is accessed. Whether to yield. */
+  point(site: number): boolean {
+    this.sync();
+    return SCHEDULER.on(site, NOBODY);
+  }
+
+  /** `Atomics.wait`. */
+  *wait(
+    sites: WaitSites,
+    array: Int32Array,
+    index: number,
+    expected: number,
+    timeout?: number,
+  ): Generator<undefined, "ok" | "not-equal" | "timed-out"> {
+    const cell = this.#cellOf(array, index);
+    // Not shared: that throws. Outside of an execution nobody could ever notify.
+    if (cell < 0 || !this.isExecuting) return Atomics.wait(array, index, expected, cell < 0 ? timeout : 0);
+    this.sync();
+    this.accesses++;
+    const waiters: SyncObject = { cell: cell + WAITERS };
+    if (SCHEDULER.on(sites[0], waiters, { cell })) yield;
+    if (!isEqual(array, index, expected)) return "not-equal";
+    const limit = timeout === undefined || Number.isNaN(timeout) ? Infinity : timeout;
+    if (limit <= 0) return "timed-out";
+    const thread = SCHEDULER.current;
+    const waiter = { thread, cell };
+    this.#waiters.push(waiter);
+    this.#setWaits(waiter, true);
+    if (limit < Infinity || this.hasSpuriousWakeups) {
+      if (SCHEDULER.at(sites[2], waiters.cell)) yield;
+    } else if (SCHEDULER.on(sites[1], waiters, { cell: FIRST_ZERO + thread })) yield;
+    const place = this.#waiters.indexOf(waiter);
+    if (place < 0) return "ok";
+    this.#waiters.splice(place, 1);
+    this.#setWaits(waiter, false);
+    return limit < Infinity ? "timed-out" : "ok";
+  }
+
+  /** `Atomics.notify`: wakes in the order in which they have begun to wait. */
+  *notify(site: number, array: Int32Array, index: number, count = Infinity): Generator<undefined, number> {
+    const cell = this.#cellOf(array, index);
+    if (cell < 0 || !this.isExecuting) return Atomics.notify(array, index, 0);
+    this.sync();
+    this.accesses++;
+    if (SCHEDULER.on(site, { cell: cell + WAITERS })) yield;
+    const woken = this.#waiters.filter((each) => each.cell === cell).slice(0, Math.max(0, count));
+    for (const waiter of woken) {
+      this.#waiters.splice(this.#waiters.indexOf(waiter), 1);
+      this.#setWaits(waiter, false);
+    }
+    return woken.length;
+  }
+
+  /** A value where nobody can wait for shared memory; throws UnseenAccessError when it is shared. */
+  unshared<Value>(value: Value, where: string): Value {
+    if (!this.isExecuting) return value;
+    if (value instanceof Primitive) throw new UnseenAccessError(where, "operates on a lock or a thread");
+    if (ArrayBuffer.isView(value) && value.buffer instanceof SharedArrayBuffer)
+      throw new UnseenAccessError(where, "accesses a shared array");
+    return value;
+  }
+
+  /** What a call returned where nobody can wait for a coroutine; throws UnseenAccessError when it is one. */
+  alone<Value>(value: Value, where: string): Value {
+    if (SCHEDULER.isCoroutine(value)) throw new UnseenAccessError(where, "calls what reaches shared memory");
+    return value;
+  }
+
+  /** The number that `++` begins with. */
+  numeric(value: unknown): number | bigint {
+    return typeof value === "bigint" ? value : Number(value);
+  }
+
+  /** The number that `++` ends with. */
+  step(value: number | bigint, by: number): number | bigint {
+    return typeof value === "bigint" ? value + BigInt(by) : value + by;
+  }
+
+  /** Brings the copy up to date with what the last access of the thread that runs did. */
+  sync(): void {
+    const thread = SCHEDULER.current;
+    const region = this.#stale[thread];
+    if (region === undefined) return;
+    this.#stale[thread] = undefined;
+    const cell = this.#staleFrom[thread] ?? 0;
+    const from = (cell - region.base) << 2;
+    this.#bytes.set(region.bytes.subarray(from, from + 8), cell << 2);
+  }
+
+  /** The cell of an element, -1 when it is nobody else's. */
+  #cellOf(array: unknown, index: unknown): number {
+    if (array !== this.#lastArray) this.#look(array);
+    if (this.#lastBase < 0) return -1;
+    const at = typeof index === "symbol" ? -1 : Number(index);
+    if (!Number.isInteger(at) || at < 0 || at >= this.#lastLength) return -1;
+    this.sync();
+    return (this.#lastBase + at * this.#lastSize) >> 2;
+  }
+
+  #look(array: unknown): void {
+    this.#lastArray = array;
+    this.#lastBase = -1;
+    if (!isElementArray(array)) return;
+    const { buffer, byteOffset, length, BYTES_PER_ELEMENT } = array;
+    if (!(buffer instanceof SharedArrayBuffer)) return;
+    this.#lastRegion = buffer === this.view.buffer ? undefined : this.#regionOf(buffer);
+    this.#lastBase = ((this.#lastRegion?.base ?? 0) << 2) + byteOffset;
+    this.#lastLength = length;
+    this.#lastSize = BYTES_PER_ELEMENT;
+  }
+
+  #regionOf(buffer: SharedArrayBuffer): Region {
+    const known = this.#regions.get(buffer);
+    if (known !== undefined) return known;
+    const base = this.#reserve((buffer.byteLength + 3) >> 2);
+    const bytes = new Uint8Array(buffer);
+    const region = { base, bytes, initial: bytes.slice() };
+    this.#regions.set(buffer, region);
+    if (this.isExecuting) this.#copy(region);
+    else this.#permanent.push(region);
+    return region;
+  }
+
+  #copy({ base, bytes }: Region): void {
+    SCHEDULER.touch(base, (bytes.length + 3) >> 2);
+    this.#bytes.set(bytes, base << 2);
+  }
+
+  #reserve(count: number): number {
+    const first = this.#next;
+    if (!Number.isInteger(count) || count < 0 || first + count > WAITERS)
+      throw new RangeError(`a program under test has room for ${String(WAITERS - FIRST_CELL)} shared words`);
+    // Entries of 64 bits stand at even cells.
+    this.#next = first + count + (count & 1);
+    return first;
+  }
+
+  #setWaits({ thread, cell }: Waiter, waits: boolean): void {
+    const waiting = this.view[cell + WAITERS] ?? 0;
+    this.view[cell + WAITERS] = waits ? waiting | (1 << thread) : waiting & ~(1 << thread);
+  }
+}
+
+/** Something would access shared memory where the scheduler could not interrupt it. */
+export class UnseenAccessError extends Error {
+  constructor(where: string, what: string) {
+    super(
+      `${where.replace(/^file:\/\//, "")}: ${what} where the explorer cannot interrupt it ` +
+        "(a getter, a constructor, a callback, a default value, or a method that accesses a whole array)",
+    );
+    this.name = "UnseenAccessError";
+  }
+}
+
+function isElementArray(value: unknown): value is ElementArray {
+  return ArrayBuffer.isView(value) && !(value instanceof DataView);
+}
+
+function isEqual(array: Int32Array | BigInt64Array, index: number, expected: number | bigint): boolean {
+  const seen = array[index];
+  return typeof seen === "bigint"
+    ? seen === BigInt.asIntN(64, BigInt(expected))
+    : seen === (Number(expected) | 0);
+}
+
+/** The one watch of this thread, by which rewritten modules know it. */
+export const RAW: RawAccess = new RawAccess();
