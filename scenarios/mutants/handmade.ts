@@ -4,6 +4,8 @@
  */
 import { EntryFlag } from "umbra";
 import type { BootTables, Cpu, Loader } from "umbra";
+import { PRESETS } from "../../src/hypervisor/machine-config.ts";
+import type { ReuseOrder, Switches } from "../../src/hypervisor/machine-config.ts";
 
 /** Present, writable, with A and D: nothing has to be set by a walk. */
 export const READ_WRITE: number =
@@ -12,6 +14,15 @@ export const READ_WRITE: number =
 export const USER_READ_WRITE: number = READ_WRITE | EntryFlag.user;
 /** Present, accessed, clean and not writable. */
 export const READ_ONLY: number = EntryFlag.present | EntryFlag.accessed;
+
+/**
+ * A machine whose pool, with few pages left, has to cut the trees that vCPUs run on at once: no old roots are pinned that
+ * it could give up first. Pages are used again last in, first out.
+ */
+export const SHORT_OF_PAGES: { readonly reuse: ReuseOrder; readonly switches: Switches } = {
+  reuse: "last-in-first-out",
+  switches: { ...PRESETS.talk, pinning: false },
+};
 
 const PAGE = 4096;
 /** Where 64-bit Linux maps all memory: the first place that a hypervisor guesses when it looks for a page's mapping. */
