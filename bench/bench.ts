@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs, promisify } from "node:util";
 import Table from "cli-table3";
 import { writeWhole } from "../src/engines/output-file.ts";
+import { EXPLORER_FIGURES } from "./explorer-figures.ts";
 import { FIGURES } from "./figures.ts";
 import type { Measurement } from "./measure.ts";
 import { measureTwoVcpus } from "./two-vcpus.ts";
@@ -20,13 +21,50 @@ interface Row {
   readonly met: boolean | null;
 }
 
+/** One row of the explorer's part of the result. */
+interface ExplorerRow {
+  readonly name: string;
+  readonly unit: string;
+  readonly value: number;
+  readonly target: number;
+  readonly met: boolean;
+}
+
 const TWO_VCPUS_TARGET = 1.8;
 const FIGURE = fileURLToPath(new URL("figure.ts", import.meta.url));
+const EXPLORER_FIGURE = fileURLToPath(new URL("explorer-figure.ts", import.meta.url));
 
 async function measureFigure(name: string): Promise<Measurement> {
   const { stdout: text } = await promisify(execFile)(execPath, [FIGURE, name]);
   const measured: unknown = JSON.parse(text);
   return measured as Measurement;
+}
+
+/** The explorer's figures, each in a process of its own. */
+async function measureExplorer(): Promise<ExplorerRow[]> {
+  const rows: ExplorerRow[] = [];
+  for (const [figure, { name, unit, target }] of Object.entries(EXPLORER_FIGURES)) {
+    if (stderr.isTTY) stderr.write(`\r\u001B[K${name}`);
+    const { stdout: text } = await promisify(execFile)(execPath, [EXPLORER_FIGURE, figure]);
+    const value = rounded(Number(text));
+    rows.push({ name, unit, value, target, met: value >= target });
+  }
+  return rows;
+}
+
+function explorerTable(rows: readonly ExplorerRow[]): string {
+  const table = new Table({
+    head: ["explorer", "", "to reach", "", ""],
+    colAligns: ["left", "right", "right", "left", "left"],
+    style: { head: [], border: [] },
+  });
+  for (const { name, unit, value, target, met } of rows)
+    table.push([name, shown(value), shown(target), unit, met ? "met" : "MISSED"]);
+  return table.toString();
+}
+
+function shown(value: number): string {
+  return value.toLocaleString("en-US", { maximumFractionDigits: value < 100 ? 2 : 0 });
 }
 
 function rounded(ratio: number): number {
@@ -58,8 +96,11 @@ async function main(): Promise<number> {
   const name = "two vCPUs, by the work of one";
   add({ name, ratio: gain, target: TWO_VCPUS_TARGET, met: gain >= TWO_VCPUS_TARGET }, "", "");
   stdout.write(`${table.toString()}\n`);
+  const explorer = await measureExplorer();
+  if (stderr.isTTY) stderr.write("\r\u001B[K");
+  stdout.write(`${explorerTable(explorer)}\n`);
   if (values.json !== undefined)
-    await writeWhole(values.json, `${JSON.stringify({ results: rows }, null, 2)}\n`);
+    await writeWhole(values.json, `${JSON.stringify({ results: rows, explorer }, null, 2)}\n`);
   return 0;
 }
 

@@ -93,7 +93,8 @@ interface Shared {
 /** One vCPU's fault takes all other tables away and uses their pages; another goes through its structure cache. */
 export default defineScenario({
   name: "m10-no-flush-at-reuse",
-  about: "a fault reclaims every table and uses the pages again while another vCPU walks from its structure cache",
+  about:
+    "a fault reclaims every table and uses the pages again while another vCPU walks from its structure cache",
   slide: "reclaim and reuse of shadow pages: spec 3.6 to 3.9",
   guests: ["4level"],
   vcpus: { min: 2, max: 2, default: 2 },

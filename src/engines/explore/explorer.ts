@@ -176,14 +176,12 @@ class Exploration {
     if (ending === Ending.capped) this.#capped++;
     const keys = [...new Set(failures.map((each) => keyOfFailure(each)))];
     if (keys.length > 0) this.#failing++;
-    const isRepeated = keys.length > 0 ? this.#isNew(keys) : iteration % REPEAT_ONE_IN === 0;
+    const isRepeated = keys.length > 0 ? !this.#failures.has(keys[0] ?? "") : iteration % REPEAT_ONE_IN === 0;
     const chosen = isRepeated ? SCHEDULER.chosen.slice(0, points + 1) : new Uint8Array(0);
     if (isRepeated) this.#repeat(chosen, iteration, keys);
-    for (const key of keys) this.#fail(key, iteration, chosen);
-  }
-
-  #isNew(keys: readonly string[]): boolean {
-    return keys.some((key) => !this.#failures.has(key));
+    // What an execution shows first is its bug; the rest is often the same one seen from elsewhere.
+    const [first] = keys;
+    if (first !== undefined) this.#fail(first, iteration, chosen);
   }
 
   #fail(key: string, iteration: number, chosen: Uint8Array): void {

@@ -1,0 +1,132 @@
+/** What the explorer does in a second, on one core without checks, with them, and on two cores: the table's second part. */
+import { SharedMemory } from "../src/memory/shared-memory.ts";
+import { registerCoroutines } from "../src/engines/coroutine/hook.ts";
+import { execute } from "../src/engines/explore/execution.ts";
+import { runExplore } from "../src/engines/explore/campaign.ts";
+import { planExplore } from "../src/engines/explore/explore-plan.ts";
+import { loadWorld } from "../src/engines/explore/load-world.ts";
+import { ProgramWorld, asCoroutine } from "../src/engines/explore/program-world.ts";
+import { SCHEDULER } from "../src/engines/explore/scheduler.ts";
+import { RandomWalk } from "../src/engines/explore/strategies/random-walk.ts";
+import type { World } from "../src/engines/explore/world.ts";
+
+/** One figure: so many of something in a second, or a ratio. */
+export interface ExplorerFigure {
+  readonly name: string;
+  readonly unit: "points/s" | "executions/s" | "times";
+  readonly target: number;
+}
+
+/** All figures, in the order of the table. */
+export const EXPLORER_FIGURES = {
+  points: { name: "calibration program (reorder_3)", unit: "points/s", target: 5_000_000 },
+  executions: { name: "calibration program (reorder_3)", unit: "executions/s", target: 800_000 },
+  scenario: { name: "map-unmap-shootdown, no checks", unit: "points/s", target: 2_000_000 },
+  checked: { name: "map-unmap-shootdown, all checks", unit: "points/s", target: 666_667 },
+  cores: { name: "two workers, by the work of one", unit: "times", target: 1.8 },
+} as const satisfies Readonly<Record<string, ExplorerFigure>>;
+
+/** Name of a figure. */
+export type ExplorerFigureName = keyof typeof EXPLORER_FIGURES;
+
+const ROUNDS = 7;
+const ROUND_MS = 700;
+const PROGRAM_URL = new URL("../test/explore/programs/reorder.ts", import.meta.url).href;
+
+interface Rate {
+  readonly points: number;
+  readonly executions: number;
+}
+
+/** Measures figures that need the same world, in this process alone. The best of several rounds: others only slow it. */
+export async function measureExplorer(name: ExplorerFigureName): Promise<number> {
+  if (name === "cores") return measureCores();
+  if (name === "points" || name === "executions") return best(await calibrationWorld())[name];
+  const { target } = await planExplore({ scenario: "map-unmap-shootdown", seed: "1" });
+  const { world } = await loadWorld(target);
+  return best(name === "checked" ? world : { ...bound(world), observer: null, end: () => [] }).points;
+}
+
+function bound(world: World): World {
+  return {
+    name: world.name,
+    observer: world.observer,
+    begin: () => {
+      world.begin();
+    },
+    end: (ending) => world.end(ending),
+    threadName: (thread) => world.threadName(thread),
+    cellName: (cell) => world.cellName(cell),
+  };
+}
+
+function best(world: World): Rate {
+  const strategy = new RandomWalk(1);
+  let iteration = 0;
+  let result: Rate = { points: 0, executions: 0 };
+  for (let round = 0; round < ROUNDS; round++) {
+    const began = performance.now();
+    let points = 0;
+    let executions = 0;
+    while (performance.now() - began < ROUND_MS) {
+      for (let batch = 0; batch < 10; batch++) {
+        execute(world, strategy, iteration++);
+        points += SCHEDULER.points;
+        executions++;
+      }
+    }
+    const seconds = (performance.now() - began) / 1000;
+    result = {
+      points: Math.max(result.points, points / seconds),
+      executions: Math.max(result.executions, executions / seconds),
+    };
+  }
+  return result;
+}
+
+async function calibrationWorld(): Promise<World> {
+  const { address } = registerCoroutines([
+    PROGRAM_URL,
+    new URL("../src/engines/explore/model.ts", import.meta.url).href,
+  ]);
+  const { reorder3 } = await import(address(PROGRAM_URL));
+  const model = await import(address(new URL("../src/engines/explore/model.ts", import.meta.url).href));
+  const memory = model.SharedMemory.attach(SharedMemory.create(ProgramWorld.cells).handle);
+  SCHEDULER.adopt(memory.view);
+  let program = new ProgramWorld(memory);
+  return {
+    name: "reorder_3",
+    observer: null,
+    begin: () => {
+      SCHEDULER.restore();
+      SCHEDULER.begin();
+      program = new ProgramWorld(memory);
+      SCHEDULER.add(asCoroutine(reorder3(program)));
+    },
+    end: () => program.failures,
+    threadName: String,
+    cellName: String,
+  };
+}
+
+/** The same executions by two workers and by one, in turn; the best of each, as others only slow them. */
+async function measureCores(): Promise<number> {
+  const rates = { one: 0, two: 0 };
+  for (let round = 0; round < 3; round++) {
+    for (const [which, workers] of [
+      ["one", "1"],
+      ["two", "2"],
+    ] as const) {
+      const plan = await planExplore({
+        scenario: "map-unmap-shootdown",
+        strategy: "random",
+        seconds: "4",
+        seed: "1",
+        workers,
+      });
+      const { pointsPerSecond } = await runExplore(plan);
+      rates[which] = Math.max(rates[which], pointsPerSecond);
+    }
+  }
+  return rates.two / rates.one;
+}
