@@ -1,7 +1,8 @@
 /** `umbra explore`: every order of events that the vCPUs' accesses could come in, or as many as time allows. */
 import { Command } from "commander";
 import { runExplore } from "../engines/explore/campaign.ts";
-import { planExplore } from "../engines/explore/explore-plan.ts";
+import { UsageError } from "../engines/errors.ts";
+import { planExplore, requestNear } from "../engines/explore/explore-plan.ts";
 import type { ExploreRequest } from "../engines/explore/explore-plan.ts";
 import { STRATEGY_NAMES } from "../engines/explore/strategies/catalogue.ts";
 import { exploreReport } from "../report/explore-report.ts";
@@ -11,14 +12,17 @@ import { ExitCode, exitCodeOf } from "./context.ts";
 import type { Context } from "./context.ts";
 import { putOut } from "./json-file.ts";
 
-type ExploreFlags = Omit<ExploreRequest, "scenario"> & { readonly json?: string };
+type ExploreFlags = Omit<ExploreRequest, "scenario" | "isWhole"> & {
+  readonly json?: string;
+  readonly whole?: boolean;
+  readonly from?: string;
+};
 
 /** The command. `end` is told its exit code. */
 export function exploreCommand(context: Context, end: (code: number) => void): Command {
   return new Command("explore")
     .description("search the orders in which the vCPUs' accesses can come for one that breaks something")
-    .argument(
-      "<scenario>",
+    .argument("[scenario]",
       "one of umbra list, or a file with one (./mine.ts); its small variant is explored",
     )
     .option("--strategy <name>", `${STRATEGY_NAMES.join(", ")} (portfolio unless said)`)
@@ -34,15 +38,27 @@ export function exploreCommand(context: Context, end: (code: number) => void): C
     .option("--steps <n>", "give an execution up after so many scheduling points (200000 unless said)")
     .option("--workers <n>", "worker threads; one for each core unless said")
     .option("--keep-going", "go on after the first failure, to count how often each occurs")
+    .option("--whole", "explore the scenario as it is, not its small variant")
+    .option("--from <file>", "search near what a stress run found: its scenario, machine and seed")
     .option("--failures <folder>", "folder for what failed (failures unless said)")
     .option("--json <file>", "write the result as JSON; - is standard output")
     .addHelpText(
       "after",
       "\nExample:\n  umbra explore map-unmap-shootdown --strategy pct --seconds 30 --seed 1\n",
     )
-    .action(async (scenario: string, { json, ...flags }: ExploreFlags) => {
-      end(await explore(context, { scenario, ...flags }, json));
+    .action(async (scenario: string | undefined, { json, from, whole, ...flags }: ExploreFlags) => {
+      end(await explore(context, await requestOf(scenario, from, { ...flags, isWhole: whole }), json));
     });
+}
+
+function requestOf(
+  scenario: string | undefined,
+  from: string | undefined,
+  rest: Omit<ExploreRequest, "scenario">,
+): Promise<ExploreRequest> | ExploreRequest {
+  if (from === undefined && scenario !== undefined) return { ...rest, scenario };
+  if (from !== undefined && scenario === undefined) return requestNear(from, rest);
+  throw new UsageError("name a scenario, or a stress failure with --from, and not both");
 }
 
 /** Explores; the exit code. */

@@ -82,6 +82,7 @@ interface StressFlags {
   readonly preset?: string;
   readonly set?: readonly string[];
   readonly vs?: string;
+  readonly failures?: string;
   readonly json?: string;
 }
 
@@ -101,14 +102,15 @@ function addStress(program: Command, context: Context, ending: Ending): void {
     .option("--preset <name>", PRESET_ABOUT)
     .option("--set <option=value>", "one setting; may be given again", collect)
     .option("--vs <preset>", "compare with a second preset, in alternating slices")
+    .option("--failures <folder>", "folder for what failed (failures unless said)")
     .option("--json <file>", JSON_ABOUT)
     .addHelpText("after", SETTINGS_HELP + EXIT_CODES)
     .addHelpText(
       "after",
       example("umbra stress fork-cow --vcpus 4 --seconds 5 --set prefetch=off --json result.json"),
     )
-    .action(async (scenario: string, { json, ...flags }: StressFlags) => {
-      ending.code = await stressCommand(context, { scenario, ...flags }, { json });
+    .action(async (scenario: string, { json, failures, ...flags }: StressFlags) => {
+      ending.code = await stressCommand(context, { scenario, ...flags }, { json, failures });
     });
 }
 

@@ -1,5 +1,6 @@
 /** `umbra stress`: vCPUs at full speed on real threads. */
 import { runCompare } from "../engines/stress/compare.ts";
+import { writeStressFile } from "../engines/explore/stress-file.ts";
 import { planStress } from "../engines/stress/plan.ts";
 import type { StressPlan, StressRequest } from "../engines/stress/plan.ts";
 import { runStress } from "../engines/stress/engine.ts";
@@ -15,13 +16,15 @@ import { putOut } from "./json-file.ts";
 export interface StressOutput {
   /** File for the result as JSON. */
   readonly json?: string | undefined;
+  /** Folder for what failed. */
+  readonly failures?: string | undefined;
 }
 
 /** Runs the command; its exit code. */
 export async function stressCommand(
   context: Context,
   request: StressRequest,
-  { json }: StressOutput,
+  { json, failures = "failures" }: StressOutput,
 ): Promise<number> {
   const plan = await planStress(request);
   // Told before the run too: one that is killed can still be repeated.
@@ -32,6 +35,9 @@ export async function stressCommand(
     return putOut(context, { ...told(result), text: compareReport(result, context.paint), json });
   }
   const result = await withProgress(context, plan, (hooks) => runStress(plan, hooks));
+  const near =
+    result.violations.length === 0 ? null : await writeStressFile(failures, request.scenario, result);
+  if (near !== null && json !== "-") context.out(`to search near it: umbra explore --from ${near}\n`);
   return putOut(context, { ...told(result), text: stressReport(result, context.paint), json });
 }
 

@@ -27,6 +27,9 @@ export const FaultAnswer = {
 /** Operations that can touch memory. */
 export const Operation = { load: 0, store: 1, compareExchange: 2, fetch: 3 } as const;
 
+/** Set in the number of a noted operation that is none of memory; the rest is a `Doing`. Else `Operation` + 16 × size. */
+export const OTHER_OPERATION = 0x100;
+
 /** The hypervisor as a vCPU's exits reach it. */
 export interface Exits {
   /** #PF at `vcpu.faultLow/High` with hardware's error code; returns a `FaultAnswer`. */

@@ -57,7 +57,7 @@ export class MemoryAccess {
     vcpu.size = size;
     vcpu.addressLow = low;
     vcpu.addressHigh = high;
-    vcpu.countOperation();
+    vcpu.countOperation(operation | (size << 4), low, high);
     const lastByte = (low & (PAGE_BYTES - 1)) + size - 1;
     if (lastByte >= PAGE_BYTES)
       return this.#runAcrossPages(low, high, ((low & -PAGE_BYTES) + PAGE_BYTES) | 0);

@@ -8,13 +8,14 @@
 import { Counter } from "../memory/counters.ts";
 import type { Layout } from "../memory/layout.ts";
 import type { Clock } from "../memory/clock.ts";
+import { RecentOperations } from "../memory/recent-operations.ts";
 import type { SharedMemory } from "../memory/shared-memory.ts";
 import type { Cell, VcpuId } from "../memory/units.ts";
 import { Doing, Doorbell, VcpuCell, VcpuState, vcpuArea } from "../memory/vcpu-area.ts";
 import { ring, Waiter } from "../memory/wait.ts";
 import { Cr4 } from "./control-registers.ts";
 import { CounterSet } from "./counter-set.ts";
-import { Operation, Status } from "./exits.ts";
+import { Operation, OTHER_OPERATION, Status } from "./exits.ts";
 import type { Exits, InterruptHandler } from "./exits.ts";
 import { FlushMailbox } from "./flush.ts";
 import { PhysicalAccess } from "./physical-access.ts";
@@ -121,6 +122,7 @@ export class Vcpu {
   forbidFetch = 0;
 
   readonly #access: MemoryAccess;
+  readonly #recent: RecentOperations;
   readonly #parkCell: number;
   #operations = 0;
 
@@ -137,6 +139,7 @@ export class Vcpu {
     this.mailbox = new FlushMailbox(memory, layout, id, this, this.waiter, this.counters);
     this.physical = new PhysicalAccess(memory);
     this.#access = new MemoryAccess(this);
+    this.#recent = new RecentOperations(memory, layout, id);
     this.#parkCell = layout.regions.control.offset + PARK_CELL;
   }
 
@@ -310,7 +313,7 @@ export class Vcpu {
 
   #begin(doing: number): boolean {
     if (!this.poll()) return false;
-    this.countOperation();
+    this.countOperation(OTHER_OPERATION | doing, 0, 0);
     this.counters.add(EXITS);
     this.noteDoing(doing);
     return true;
@@ -321,8 +324,9 @@ export class Vcpu {
     return status;
   }
 
-  /** One more operation begins: the watchdog sees that the vCPU moves. */
-  countOperation(): void {
+  /** One more operation begins, by its number and address: the watchdog sees that the vCPU moves. */
+  countOperation(what: number, low: number, high: number): void {
+    this.#recent.note(what, low, high);
     this.#operations = (this.#operations + 1) | 0;
     this.memory.storePrivate(this.area + CELL_HEARTBEAT, this.#operations);
   }

@@ -55,6 +55,9 @@ export const LOCK_WORDS = 256;
 export const VCPU_WORDS = 128;
 /** Words of one TLB or paging-structure cache entry. */
 export const TLB_ENTRY_WORDS = 4;
+/** Operations that are kept of each vCPU, a power of two, and the words of one (recent-operations.ts). */
+export const RECENT_ENTRIES = 16;
+export const RECENT_ENTRY_WORDS = 4;
 /** Words of the domain's own state (domain-area.ts). */
 export const DOMAIN_WORDS = 128;
 /** Buckets of the hash of shadows (spec 2). */
@@ -74,6 +77,7 @@ const REGION_ORDER = [
   "counters",
   "tlbs",
   "structureCaches",
+  "recent",
 ] as const;
 
 /** The name of a region. */
@@ -140,6 +144,11 @@ const DECLARATIONS: Readonly<Record<RegionName, Declaration>> = {
     guard: "private",
     about: "per-vCPU paging-structure caches",
     words: (sizes) => (sizes.vcpus + 1) * sizes.structureCacheEntries * TLB_ENTRY_WORDS,
+  },
+  recent: {
+    guard: "private",
+    about: "per-vCPU rings of the last operations",
+    words: (sizes) => (sizes.vcpus + 1) * RECENT_ENTRIES * RECENT_ENTRY_WORDS,
   },
 };
 

@@ -111,6 +111,12 @@ export interface VcpuDiagnosis {
   readonly holds: readonly string[];
 }
 
+/** The last operations of a vCPU, the last one last. */
+export interface RecentRow {
+  readonly vcpu: number;
+  readonly operations: readonly string[];
+}
+
 /** The result of one stress run. */
 export interface StressResult {
   readonly engine: "stress";
@@ -139,6 +145,8 @@ export interface StressResult {
   readonly counters: Readonly<Record<string, number>>;
   readonly locks: readonly LockRow[];
   readonly violations: readonly Violation[];
+  /** What each vCPU did last, if anything was wrong, else empty. */
+  readonly recent: readonly RecentRow[];
   /** What the watchdog saw when it fired, else empty. */
   readonly stuck: readonly VcpuDiagnosis[];
 }

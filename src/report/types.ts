@@ -7,6 +7,7 @@ export type { CompareResult, CompareSide } from "./compare-result.ts";
 export type { ListResult } from "./list-result.ts";
 export type {
   LockRow,
+  RecentRow,
   RunSettings,
   StressOutcome,
   StressResult,

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterAll, describe, expect, test } from "vitest";
-import type { ExploreResult, ReplayResult } from "../../src/report/types.ts";
+import type { ExploreResult, ReplayResult, StressResult } from "../../src/report/types.ts";
 import { ROOT } from "../source.ts";
 import { umbra } from "./umbra.ts";
 
@@ -176,4 +176,35 @@ test("Ctrl-C ends it with what is known", async () => {
   );
   expect(run.code).toBe(130);
   expect(run.out).toContain("ended early by SIGINT");
+});
+
+test("what a stress run found is searched near: the same scenario, machine and seed", async () => {
+  const scenario = "test/engines/stress/scenarios/breaks-promise.ts";
+  const stress = await umbra(["stress", scenario, "--ops", "2000", "--seed", "5", "--failures", folder]);
+  expect(stress.code).toBe(1);
+  const file = /umbra explore --from (\S+)/.exec(stress.out)?.[1] ?? "";
+  const kept: { result: StressResult } = JSON.parse(readFileSync(file, "utf8"));
+  expect(kept.result.recent.length).toBe(kept.result.settings.vcpus);
+  for (const { operations } of kept.result.recent) expect(operations.length).toBeGreaterThan(0);
+  const { code, result } = await explored("--from", file, "--schedules", "4");
+  expect(code).toBe(1);
+  expect(result.settings).toMatchObject({
+    guest: kept.result.settings.guest,
+    seed: 5,
+    vcpus: kept.result.settings.vcpus,
+    switches: kept.result.settings.switches,
+    options: kept.result.settings.options,
+  });
+  expect(result.failures.map(({ key }) => key)).toContain(kept.result.violations[0]?.check);
+});
+
+test.each([
+  { content: "{", says: "cut" },
+  { content: '{"version": 9}', says: "no stress failure" },
+])("a stress failure that is $says is refused", async ({ content, says }) => {
+  const file = join(folder, "bad-stress.json");
+  writeFileSync(file, content);
+  const { code, err } = await umbra(["explore", "--from", file]);
+  expect([code, err.trim().split("\n").length]).toEqual([2, 1]);
+  expect(err).toContain(says);
 });

@@ -81,6 +81,7 @@ export const HEALTHY: StressResult = {
   counters: { fault: 4_500, prefetch: 31, mmio: 0, tlb_hits: 2_990_000, exits: 4_501 },
   locks: [PAGING],
   violations: [],
+  recent: [],
   stuck: [],
 };
 

@@ -78,6 +78,7 @@ const RESULTS: readonly { schema: string; what: string; make: () => object | Pro
         { name: "TLB-hit access", ratio: 3.2, target: 4, met: true },
         { name: "prefetched access", ratio: 12, target: null, met: null },
       ],
+      explorer: [{ name: "a program", unit: "points/s", value: 6e6, target: 5e6, met: true }],
     }),
   },
   { schema: "list", what: "a list of everything", make: () => makeList(EVERYTHING) },

@@ -21,6 +21,7 @@ import { allowedNames, decimalNumber, wholeNumber } from "../usage.ts";
 import { importMutant } from "./load-world.ts";
 import { bundledMutant, mutantUrl } from "./mutant-files.ts";
 import { POINTS_MAX } from "./scheduler.ts";
+import { assignmentsOf, readStressFile } from "./stress-file.ts";
 import { SYSTEMATIC, STRATEGY_NAMES } from "./strategies/catalogue.ts";
 import type { StrategyName } from "./strategies/catalogue.ts";
 import type { ScenarioTarget } from "./target.ts";
@@ -28,8 +29,10 @@ import type { TokenContent } from "./token.ts";
 
 /** An exploration as people ask for it: texts of the command line. */
 export interface ExploreRequest {
-  /** Name of a bundled scenario, or path of a file with one. */
+  /** Name of a bundled scenario or of a mutant's, or path of a file with one. */
   readonly scenario: string;
+  /** Explore the scenario as it is, not its small variant. */
+  readonly isWhole?: boolean | undefined;
   readonly strategy?: string | undefined;
   readonly schedules?: string | undefined;
   readonly seconds?: string | undefined;
@@ -86,9 +89,9 @@ export async function planExplore(request: ExploreRequest): Promise<ExplorePlan>
   // A mutant has a scenario of its own, which makes the machine ready for it.
   const isPrepared = own !== undefined || url === mutant;
   const machineOfMutant = isPrepared ? (await importMutant(url)).machine : undefined;
-  const { small } = scenario;
+  const small = request.isWhole === true ? undefined : scenario.small;
   const guest = guestOf(scenario, request.guest);
-  const vcpus = vcpusOf(scenario, request.vcpus);
+  const vcpus = vcpusOf(scenario, small?.vcpus, request.vcpus);
   const chosen = Object.entries(small?.options ?? {}).map(([name, value]) => [name, String(value)] as const);
   const options = scenarioOptions(scenario, [...chosen, ...others], SETTING_NAMES);
   const wish = {
@@ -175,8 +178,8 @@ function guestOf(scenario: Scenario, wanted: string | undefined): GuestFormat {
   throw new UsageError(`--guest of ${scenario.name} wants ${allowedNames(scenario.guests)}, got "${wanted}"`);
 }
 
-function vcpusOf(scenario: Scenario, wanted: string | undefined): number {
-  if (wanted === undefined) return scenario.small?.vcpus ?? Math.min(2, scenario.vcpus.max);
+function vcpusOf(scenario: Scenario, few: number | undefined, wanted: string | undefined): number {
+  if (wanted === undefined) return few ?? Math.min(2, scenario.vcpus.max);
   return wholeNumber(`--vcpus of ${scenario.name}`, wanted, scenario.vcpus);
 }
 
@@ -187,9 +190,30 @@ function commandOf(request: ExploreRequest, { seed, strategy, vcpus, guest }: Ex
   if (request.seconds !== undefined) words.push("--seconds", request.seconds);
   if (request.mutant !== undefined) words.push("--mutant", request.mutant);
   if (request.rounds !== undefined) words.push("--rounds", request.rounds);
+  if (request.isWhole === true) words.push("--whole");
   if (request.preset !== undefined) words.push("--preset", request.preset);
   for (const each of request.set ?? []) words.push("--set", each);
   return words
     .map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`))
     .join(" ");
+}
+
+/** A search near what a stress run found: the same scenario, machine and random numbers. */
+export async function requestNear(
+  path: string,
+  request: Omit<ExploreRequest, "scenario">,
+): Promise<ExploreRequest> {
+  const { scenario, result } = await readStressFile(path);
+  const { settings } = result;
+  return {
+    ...request,
+    scenario,
+    isWhole: true,
+    vcpus: request.vcpus ?? String(settings.vcpus),
+    guest: request.guest ?? settings.guest,
+    seed: request.seed ?? String(settings.seed),
+    preset: request.preset ?? settings.preset,
+    steps: request.steps ?? String(POINTS_MAX),
+    set: [...assignmentsOf(settings), ...(request.set ?? [])],
+  };
 }

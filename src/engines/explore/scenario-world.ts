@@ -53,7 +53,7 @@ class StepClock implements Clock {
 }
 
 /** Private regions: written without scheduling points, so restored as a whole. */
-const PRIVATE_REGIONS = ["counters", "tlbs", "structureCaches", "vcpus"] as const;
+const PRIVATE_REGIONS = ["counters", "tlbs", "structureCaches", "recent", "vcpus"] as const;
 
 /** The machine of a scenario, executed again and again. */
 export class ScenarioWorld implements World {

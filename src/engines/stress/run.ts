@@ -16,6 +16,7 @@ import { ControlCell, WayOut } from "./control.ts";
 import type { Crew } from "./crew.ts";
 import { confirmed } from "./diagnosis.ts";
 import type { StressPlan } from "./plan.ts";
+import { recentRows } from "./recent.ts";
 import { lockRows, rate, vcpuRows } from "./result.ts";
 import { Roll } from "./roll.ts";
 import { Stopwatch } from "./stopwatch.ts";
@@ -314,6 +315,8 @@ class StressRun {
     const operations = ofVcpus.reduce((sum, row) => sum + row.operations, 0);
     const faults = ofVcpus.reduce((sum, row) => sum + row.faults, 0);
     const { interruption } = this.#hooks;
+    const violations = this.#allViolations(findings).slice(0, VIOLATIONS_MAX);
+    const isWell = violations.length === 0 && this.#outcome === "completed";
     return {
       engine: "stress",
       command: this.#plan.command,
@@ -332,7 +335,8 @@ class StressRun {
       vcpus,
       counters: { ...meter.sums(), operations },
       locks: this.#locks,
-      violations: this.#allViolations(findings).slice(0, VIOLATIONS_MAX),
+      violations,
+      recent: isWell ? [] : recentRows(this.#booted.machine),
       stuck: this.#stuck,
     };
   }
