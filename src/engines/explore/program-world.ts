@@ -115,6 +115,11 @@ export class ProgramWorld implements SyncObject {
     SCHEDULER.view[cell] = value;
   }
 
+  /** Returns when the cell holds another value; until then the thread cannot go on. */
+  waitWhile(cell: number, value: number): void {
+    if (SCHEDULER.view[cell] === value) throw new Error("nobody else runs, so the wait would never end");
+  }
+
   /** A hint that this thread has gained nothing since the last one: others should run. */
   pauseHere(): void {
     // The scheduler has let them.

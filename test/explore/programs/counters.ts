@@ -28,15 +28,6 @@ function write({ memory }: ProgramWorld): void {
   memory.storeWord(X, 1);
 }
 
-function read({ memory }: ProgramWorld): void {
-  memory.loadWord(X);
-}
-
-/** One reads, one writes. */
-export function readWrite(world: ProgramWorld): void {
-  join(world, [write, read]);
-}
-
 function readLater({ memory }: ProgramWorld, own: number): void {
   memory.storeWord(own, 1);
   memory.loadWord(X);
@@ -54,7 +45,16 @@ function reader3(world: ProgramWorld): void {
   readLater(world, OWN + 2);
 }
 
+/** The thread may read before or after the write. Nobody waits for the threads. */
+export function reader1Writer1(world: ProgramWorld): void {
+  world.spawnThread(reader1);
+  world.spawnThread(write);
+}
+
 /** Each of three threads may read before or after the write. */
 export function readers3(world: ProgramWorld): void {
-  join(world, [write, reader1, reader2, reader3]);
+  world.spawnThread(write);
+  world.spawnThread(reader1);
+  world.spawnThread(reader2);
+  world.spawnThread(reader3);
 }

@@ -2,6 +2,7 @@
 import type { ProgramWorld } from "../../../src/engines/explore/program-world.ts";
 
 const DATA = 0;
+const FAILED = 1;
 
 function addOne(world: ProgramWorld): void {
   const lock = world.lock(0);
@@ -22,6 +23,24 @@ function check(world: ProgramWorld): void {
   lock.enterLock();
   world.check(world.memory.loadWord(DATA) < 3, "both have added already");
   lock.leaveLock();
+}
+
+function checkAndRecord(world: ProgramWorld): void {
+  const lock = world.lock(0);
+  lock.enterLock();
+  const holds = world.memory.loadWord(DATA) < 3;
+  if (!holds) world.memory.storeWord(FAILED, 1);
+  lock.leaveLock();
+}
+
+/** As `lazy01`, and what fails is written down in a cell: one more operation. */
+export function lazy01Recorded(world: ProgramWorld): void {
+  const first = world.spawnThread(addOne);
+  const second = world.spawnThread(addTwo);
+  const third = world.spawnThread(checkAndRecord);
+  first.joinThread();
+  second.joinThread();
+  third.joinThread();
 }
 
 /** Two threads add, one checks. */

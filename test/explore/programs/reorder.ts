@@ -3,19 +3,37 @@ import type { ProgramWorld, Thread } from "../../../src/engines/explore/program-
 
 const A = 0;
 const B = 2;
+const FAILED = 4;
 
 function setter({ memory }: ProgramWorld): void {
   memory.storeWord(A, 1);
   memory.storeWord(B, -1);
 }
 
-function checker(world: ProgramWorld): void {
-  const { memory } = world;
-  const isOld = memory.loadWord(A) === 0 && memory.loadWord(B) === 0;
-  world.check(
-    isOld || (memory.loadWord(A) === 1 && memory.loadWord(B) === -1),
-    "half of a setter's writes is seen",
+function isWhole({ memory }: ProgramWorld): boolean {
+  return (
+    (memory.loadWord(A) === 0 && memory.loadWord(B) === 0) ||
+    (memory.loadWord(A) === 1 && memory.loadWord(B) === -1)
   );
+}
+
+function checker(world: ProgramWorld): void {
+  world.check(isWhole(world), "half of a setter's writes is seen");
+}
+
+function recordingChecker(world: ProgramWorld): void {
+  const holds = isWhole(world);
+  if (!holds) world.memory.storeWord(FAILED, 1);
+}
+
+/** As `reorder3`, and what fails is written down in a cell: one more operation. */
+export function reorder3Recorded(world: ProgramWorld): void {
+  const first = world.spawnThread(setter);
+  const second = world.spawnThread(setter);
+  const third = world.spawnThread(recordingChecker);
+  first.joinThread();
+  second.joinThread();
+  third.joinThread();
 }
 
 /** Two setters, one checker. */

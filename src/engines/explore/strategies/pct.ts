@@ -34,7 +34,7 @@ export class Pct extends Sampling {
   #points = 0;
   #fairFrom = 0;
   #floor = 0;
-  /** Most points of an execution so far; 0 before the first, which is a random walk to find out. */
+  /** Most points of an execution so far; 0 when not known, and what needs change points is a random walk to find out. */
   #pointsMax = 0;
 
   constructor({ seed, depthMin, depthMax }: PctOptions) {
@@ -48,8 +48,9 @@ export class Pct extends Sampling {
     this.#threads = 0;
     this.#points = 0;
     const most = this.#pointsMax;
-    this.#fairFrom = most === 0 ? 0 : most * UNFAIR_TIMES + UNFAIR_LEAST;
     const depth = this.#depthMin + this.random.below(this.#depthMax - this.#depthMin + 1);
+    const isWalk = most === 0 && depth > 1;
+    this.#fairFrom = isWalk ? 0 : most * UNFAIR_TIMES + UNFAIR_LEAST;
     this.#changes.length = 0;
     while (this.#changes.length < Math.min(depth - 1, most)) {
       const point = 1 + Math.floor(this.random.fraction() * most);
