@@ -186,18 +186,18 @@ export class MemoryCheck implements ExecutionCheck {
   /** The guest's own flushes, seen as its instructions. */
   #noteFlushes({ vcpu }: HostedVcpu): void {
     const translations = this.#translations;
-    const invlpg: unknown = vcpu.invlpg.bind(vcpu);
-    const writeCr3: unknown = vcpu.writeCr3.bind(vcpu);
+    const invlpg: (low: number, high: number) => unknown = vcpu.invlpg.bind(vcpu);
+    const writeCr3: (low: number, high: number) => unknown = vcpu.writeCr3.bind(vcpu);
     Object.assign(vcpu, {
-      *invlpg(low: number, high: number): Generator<undefined, unknown> {
+      *invlpg(low: number, high: number): Generator<unknown, unknown> {
         const { steps } = SCHEDULER;
-        const status: unknown = yield* call(invlpg, low, high);
+        const status = yield* resultOf(invlpg(low, high));
         if (status === Status.done) translations.invalidated(vcpu.id, low, high, steps);
         return status;
       },
-      *writeCr3(low: number, high: number): Generator<undefined, unknown> {
+      *writeCr3(low: number, high: number): Generator<unknown, unknown> {
         const { steps } = SCHEDULER;
-        const status: unknown = yield* call(writeCr3, low, high);
+        const status = yield* resultOf(writeCr3(low, high));
         if (status === Status.done) translations.flushed(vcpu.id, steps);
         return status;
       },
@@ -205,10 +205,9 @@ export class MemoryCheck implements ExecutionCheck {
   }
 }
 
-/** Calls what may be a coroutine. */
-function* call(method: unknown, low: number, high: number): Generator<undefined, unknown> {
-  const result: unknown = (method as (low: number, high: number) => unknown)(low, high);
-  return SCHEDULER.isCoroutine(result) ? yield* result as Generator<undefined, unknown> : result;
+/** What a rewritten method returns in the end. */
+function* resultOf(result: unknown): Generator<unknown, unknown> {
+  return result instanceof Iterator ? yield* result : result;
 }
 
 function address(low: number, high: number): string {

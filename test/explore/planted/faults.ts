@@ -1,0 +1,86 @@
+/**
+ * Faults planted in the hypervisor from outside, as mutants are: each replaces a part of one vCPU's hypervisor by a wrong
+ * one. They are loaded as coroutines, like the model; a call of `super` is one that the rewriter knows.
+ */
+import type { HostedVcpu } from "../../../src/hypervisor/machine.ts";
+import { Pool } from "../../../src/hypervisor/shadow/pool.ts";
+import { Propagation } from "../../../src/hypervisor/shadow/propagate.ts";
+import { NO_MFN, mfn } from "../../../src/memory/units.ts";
+import type { Mfn } from "../../../src/memory/units.ts";
+
+const ACCESSED = 32;
+
+/** A fault: changes the hypervisor of a vCPU that has just been made. */
+export type Fault = (hosted: HostedVcpu) => void;
+
+/** Revoking rights flushes nobody else's TLB. */
+export function flushesOnlyItself({ shadow }: HostedVcpu): void {
+  shadow.flushAll = () => {
+    shadow.vcpu.mailbox.flushLocal();
+  };
+}
+
+/** A page that was freed is used again without the flush that was put off until then. */
+export function reusesWithoutFlush({ vcpu }: HostedVcpu): void {
+  const { mailbox } = vcpu;
+  mailbox.flushWhere = (_, staleOnly) => {
+    if (!staleOnly) mailbox.flushLocal();
+    return 0;
+  };
+}
+
+/** A mapping that is taken away keeps its reference. */
+export function keepsReferences({ shadow }: HostedVcpu): void {
+  shadow.pages.putMapping = () => {
+    shadow.domain.isDead();
+  };
+}
+
+/** INVLPG does nothing. */
+export function ignoresInvlpg({ paging, vcpu }: HostedVcpu): void {
+  paging.invlpg = () => {
+    vcpu.memory.loadWord(vcpu.area);
+    return false;
+  };
+}
+
+/** A guest entry that was propagated loses the A bit that the walk has just set. */
+export function clearsAccessed({ shadow }: HostedVcpu): void {
+  class Clearing extends Propagation {
+    override leaf(guestLow: number, guestHigh: number, target: Mfn, gfn: number, format: number): void {
+      super.leaf(guestLow, guestHigh, target, gfn, format);
+      const cell = shadow.guest.walker.entryCell[1] ?? 0;
+      if (cell !== 0) shadow.memory.andWord(cell, ~ACCESSED);
+    }
+  }
+  Object.assign(shadow, { propagation: new Clearing(shadow) });
+}
+
+/** A shadow is looked at once more after it was freed. */
+export function readsFreedShadows({ shadow }: HostedVcpu): void {
+  class Reading extends Pool {
+    override free(head: Mfn): void {
+      super.free(head);
+      shadow.memory.loadEntry(head << 10);
+    }
+  }
+  Object.assign(shadow, { pool: new Reading(shadow) });
+}
+
+/** Write access is not revoked from a page that becomes a pagetable. */
+export function revokesNothing({ shadow }: HostedVcpu): void {
+  shadow.revocation.revokeWriteAccess = (frame) => {
+    shadow.frames.typecount(frame);
+    return 0;
+  };
+}
+
+/** Leaves map the frame after the right one. */
+export function mapsNextFrame({ shadow }: HostedVcpu): void {
+  class Wrong extends Propagation {
+    override leaf(guestLow: number, guestHigh: number, target: Mfn, gfn: number, format: number): void {
+      super.leaf(guestLow, guestHigh, target === NO_MFN ? target : mfn(target + 1), gfn, format);
+    }
+  }
+  Object.assign(shadow, { propagation: new Wrong(shadow) });
+}
