@@ -3,7 +3,7 @@
  * behind them lie its statistics, guarded by the lock.
  */
 import { LOCK_WORDS } from "../memory/layout.ts";
-import type { Layout } from "../memory/layout.ts";
+import type { CellGuard, Layout } from "../memory/layout.ts";
 import type { SharedMemory } from "../memory/shared-memory.ts";
 
 /** Offsets in the area of a lock. */
@@ -31,6 +31,19 @@ export const LockCell = {
   /** Durations of sampled holds. */
   holds: 64,
 } as const;
+
+const TAKES = "taking the lock orders its holders";
+const NAMES =
+  "a vCPU asks whether it is itself the holder: nobody else writes its number, and it takes it out before it lets go";
+
+/** Guards of the words of the lock itself; all others are the holder's. */
+export const LOCK_CELL_GUARDS: Readonly<Partial<Record<keyof typeof LockCell, CellGuard>>> = {
+  held: { guard: "atomic", publishes: true, because: TAKES },
+  nextTicket: { guard: "atomic", publishes: true, because: TAKES },
+  nowServing: { guard: "atomic", publishes: true, because: TAKES },
+  owner: { guard: "its own lock", anybody: "reads", because: NAMES },
+  site: { guard: "its own lock", anybody: "reads", because: "only for the messages of the watchdog" },
+};
 
 /** Offsets in a record of durations. */
 export const DurationCell = {

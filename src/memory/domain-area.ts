@@ -1,4 +1,5 @@
 /** The cells of the domain's own state. */
+import type { CellGuard } from "./layout.ts";
 
 /**
  * Offsets in the domain region. Guard: the paging lock, except the cells said to be atomic and the heap's, which the
@@ -45,6 +46,28 @@ export const DomainCell = {
   heapTail: 25,
   heapFree: 26,
 } as const;
+
+/** Guards of the cells that the paging lock alone does not guard. */
+export const DOMAIN_CELL_GUARDS: Readonly<Partial<Record<keyof typeof DomainCell, CellGuard>>> = {
+  crashed: { guard: "atomic", because: "a crash is noted wherever it is found, and seen at the next exit" },
+  dying: { guard: "atomic", because: "the toolstack sets it while vCPUs run" },
+  tlbClock: { guard: "atomic", because: "every flush ticks it" },
+  crashFrame: { guard: "atomic", because: "only for the message" },
+  dead: { guard: "atomic", because: "every exit asks before it takes a lock, and again with the lock" },
+  poolTotal: {
+    guard: "paging lock",
+    anybody: "reads",
+    because: "the toolstack alone changes the size, and it is the toolstack that asks without the lock",
+  },
+  tornDown: {
+    guard: "paging lock",
+    anybody: "reads",
+    because: "written under the p2m lock too, which whoever reads it without the paging lock holds",
+  },
+  heapHead: { guard: "heap lock", because: "the heap has a lock of its own" },
+  heapTail: { guard: "heap lock", because: "the heap has a lock of its own" },
+  heapFree: { guard: "heap lock", because: "the heap has a lock of its own" },
+};
 
 /** Whether 4 MiB pages exist in 2-level tables, as their shadows were made. */
 export const PageSizeMeaning = { undecided: 0, honoured: 1, ignored: 2 } as const;

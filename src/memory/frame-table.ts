@@ -5,7 +5,7 @@
  * Every field is guarded by the paging lock. Xen overlays shadow fields with those of guest pages to save space;
  * here each has an array of its own, so that a use of the wrong one is seen instead of misread.
  */
-import type { Layout } from "./layout.ts";
+import type { CellGuard, Layout } from "./layout.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 import { mfn } from "./units.ts";
 import type { Mfn } from "./units.ts";
@@ -28,6 +28,17 @@ export const FRAME_FIELD_NAMES = [
   "generation",
   "sibling",
 ] as const;
+
+/** Fields that may also be read without the paging lock. */
+export const FRAME_FIELD_GUARDS: Readonly<Partial<Record<(typeof FRAME_FIELD_NAMES)[number], CellGuard>>> = {
+  type: {
+    guard: "paging lock",
+    anybody: "reads",
+    because:
+      "INVLPG reads the shadow tree without a lock: a type that is out of date means a flush by whoever changed it, and " +
+      "the page is not used again before this vCPU has flushed",
+  },
+};
 
 /** Number of fields, so of words, in a frame record. */
 export const FRAME_FIELDS: number = FRAME_FIELD_NAMES.length;

@@ -22,6 +22,16 @@ export type Guard =
   | "heap lock"
   | "its own lock";
 
+/** The guard of a single cell, where it differs from its region's or leaves something open. */
+export interface CellGuard {
+  readonly guard: Guard;
+  /** Plain accesses that anybody may make without the guard, and why that is sound. */
+  readonly anybody?: "reads" | "accesses";
+  /** Atomic accesses to the cell order what happens around them, and are meant to. */
+  readonly publishes?: true;
+  readonly because: string;
+}
+
 /** One region of the memory. Offsets and sizes in int32 words. */
 export interface Region {
   readonly name: RegionName;

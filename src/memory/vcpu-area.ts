@@ -3,7 +3,7 @@
  * the value and behind it the number of sleepers (wait.ts).
  */
 import { VCPU_WORDS } from "./layout.ts";
-import type { Layout } from "./layout.ts";
+import type { CellGuard, Layout } from "./layout.ts";
 import { cell } from "./units.ts";
 import type { Cell, VcpuId } from "./units.ts";
 
@@ -70,6 +70,28 @@ export const VcpuCell = {
   /** Number of the last stamp that this vCPU has begun to store, for the guest's memory oracle. Not part of the machine. */
   stampBegun: 64,
 } as const;
+
+const ASKS = "a request is visible before its bell, and an acknowledgment after the flush";
+
+/** Guards of the cells that are not for anybody to access at any time, and those by which vCPUs order what they do. */
+export const VCPU_CELL_GUARDS: Readonly<Partial<Record<keyof typeof VcpuCell, CellGuard>>> = {
+  doorbell: { guard: "atomic", publishes: true, because: ASKS },
+  flushRequested: { guard: "atomic", publishes: true, because: ASKS },
+  flushAcknowledged: { guard: "atomic", publishes: true, because: ASKS },
+  state: { guard: "atomic", publishes: true, because: "one that is not running has acknowledged by that" },
+  tlbStamp: { guard: "atomic", publishes: true, because: "a flush at one's own account is one acknowledged" },
+  interrupts: { guard: "atomic", publishes: true, because: "the guest's own messages between vCPUs" },
+  roots: { guard: "paging lock", because: "references to shadows are counted under the lock" },
+  lastWritableShadow: { guard: "paging lock", because: "whoever frees the shadow clears it for all vCPUs" },
+  monitorTable: { guard: "paging lock", because: "a page of the pool" },
+  monitorLevels: { guard: "paging lock", because: "goes with the monitor table" },
+  lastEmulatedFrame: {
+    guard: "private",
+    anybody: "accesses",
+    because:
+      "a hint for early unshadow that its own vCPU alone accesses, with the lock or on the lock-free path",
+  },
+};
 
 /** Bits of the doorbell. */
 export const Doorbell = { flush: 1, park: 2, stop: 4, interrupt: 8 } as const;

@@ -4,7 +4,7 @@ import { registerCoroutines } from "../../src/engines/coroutine/hook.ts";
 import { execute, keyOfFailure } from "../../src/engines/explore/execution.ts";
 import type * as Model from "../../src/engines/explore/model.ts";
 import { makeChecks } from "../../src/engines/explore/checks/scenario-checks.ts";
-import { RandomWalk } from "../../src/engines/explore/random-walk.ts";
+import { RandomWalk } from "../../src/engines/explore/strategies/random-walk.ts";
 import { ScenarioWorld } from "../../src/engines/explore/scenario-world.ts";
 import { SCHEDULER } from "../../src/engines/explore/scheduler.ts";
 import { planStress } from "../../src/engines/stress/plan.ts";

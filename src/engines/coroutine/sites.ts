@@ -23,6 +23,7 @@ export class SiteTable {
   readonly kinds = new Uint8Array(CAPACITY);
   /** Cells that an access at the site covers. */
   readonly spans = new Uint8Array(CAPACITY);
+  readonly #plain = new Uint8Array(CAPACITY);
   readonly #sites: Site[] = [];
 
   /** Adds a site; returns its number. Throws RangeError when there are too many. */
@@ -32,6 +33,7 @@ export class SiteTable {
     this.#sites.push(site);
     this.kinds[id] = site.accessor.kind;
     this.spans[id] = site.accessor.span;
+    this.#plain[id] = site.accessor.mode === "guarded" ? 1 : 0;
     return id;
   }
 
@@ -40,6 +42,11 @@ export class SiteTable {
     const site = this.#sites[id];
     if (site === undefined) throw new RangeError(`there is no site ${String(id)}`);
     return site;
+  }
+
+  /** Whether accesses at a site are plain ones, which only a guard can order. */
+  isPlain(id: number): boolean {
+    return this.#plain[id] === 1;
   }
 
   /** Number of sites. */

@@ -19,7 +19,6 @@ import { SCHEDULER } from "../scheduler.ts";
 import type { Scheduler } from "../scheduler.ts";
 import type { ExecutionCheck } from "../world.ts";
 import { SiteRole, SiteRoles } from "./site-roles.ts";
-import { GUEST_STORES } from "./guest-stores.ts";
 
 const { read: READ, fill: FILL } = AccessKind;
 const { operand: OPERAND, walk: WALK, hypervisor: HYPERVISOR } = SiteRole;
@@ -32,7 +31,6 @@ export class MemoryCheck implements ExecutionCheck {
   readonly #machine: Machine;
   readonly #vcpus: () => readonly HostedVcpu[];
   readonly #roles = new SiteRoles();
-  readonly #stores = new Set<number>();
   readonly #log: WriteLog;
   readonly #translations: LegalTranslations;
   readonly #lifetimes: Lifetimes;
@@ -57,7 +55,6 @@ export class MemoryCheck implements ExecutionCheck {
 
   begin(): void {
     this.#roles.refresh();
-    for (const site of GUEST_STORES.sites()) this.#stores.add(site);
     this.#log.begin();
     this.#translations.begin();
     this.#lifetimes.begin();
@@ -116,7 +113,7 @@ export class MemoryCheck implements ExecutionCheck {
     const frame = cell >>> PAGE_SHIFT;
     const problem = this.#lifetimes.holderAccesses(frame);
     if (problem !== undefined) this.#fail(scheduler, thread, "lifetime", problem);
-    const isStore = role === OPERAND || this.#stores.has(scheduler.site[thread] ?? 0);
+    const isStore = role === OPERAND || this.#roles.isGuestStore(scheduler.site[thread] ?? 0);
     if (kind === READ || isStore || !this.#isMapped(frame)) return;
     this.#entries.before(cell, scheduler.span[thread] ?? 1);
   }

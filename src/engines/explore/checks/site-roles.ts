@@ -1,5 +1,6 @@
 /** What part of the model a shared access belongs to: checks judge a vCPU's hardware by other rules than the hypervisor. */
 import { SITES } from "../../coroutine/sites.ts";
+import { GUEST_STORES } from "./guest-stores.ts";
 
 /** Who makes the accesses of a site. */
 export const SiteRole = {
@@ -24,13 +25,20 @@ const FILES: readonly (readonly [part: string, role: number])[] = [
 /** The role of each site, by number. Modules that are loaded later are seen at the next execution. */
 export class SiteRoles {
   readonly #roles: number[] = [];
+  readonly #guestStores = new Set<number>();
 
   /** Looks at sites that have come since. */
   refresh(): void {
     for (let id = this.#roles.length; id < SITES.size; id++) {
-      const { file } = SITES.site(id);
+      const { file, within } = SITES.site(id);
+      if (GUEST_STORES.some((each) => each.within === within)) this.#guestStores.add(id);
       this.#roles.push(FILES.find(([part]) => file.includes(part))?.[1] ?? SiteRole.hypervisor);
     }
+  }
+
+  /** Whether a site of the hypervisor stores to guest memory on somebody else's account. */
+  isGuestStore(site: number): boolean {
+    return this.#guestStores.has(site);
   }
 
   /** A `SiteRole`. */

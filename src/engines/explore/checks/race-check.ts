@@ -1,0 +1,211 @@
+/**
+ * Races on a machine's memory: accesses that break the guard declared for their cell, accesses that nothing orders, and
+ * entries of live tables that are not accessed whole.
+ */
+import { cellName, regionOf } from "../../../checks/cell-names.ts";
+import { Guards } from "../../../checks/guards.ts";
+import type { CellGuards } from "../../../checks/guards.ts";
+import { RaceDetector } from "../../../checks/race.ts";
+import type { Race } from "../../../checks/race.ts";
+import type { Machine } from "../../../hypervisor/machine.ts";
+import { LockCell, lockArea } from "../../../locks/lock-area.ts";
+import { FrameUse } from "../../../memory/frame-table.ts";
+import { LOCK_NAMES } from "../../../memory/layout.ts";
+import { mfn } from "../../../memory/units.ts";
+import { AccessKind } from "../../coroutine/accessors.ts";
+import { SITES } from "../../coroutine/sites.ts";
+import type { Failure } from "../program-world.ts";
+import type { Scheduler } from "../scheduler.ts";
+import type { ExecutionCheck } from "../world.ts";
+import { RaceReport } from "./race-report.ts";
+
+const { read: READ, write: WRITE, exchange: EXCHANGE, fill: FILL, wait: WAIT, update: UPDATE } = AccessKind;
+const PAGE_SHIFT = 10;
+const ENTRY = 2;
+
+/** `strict`: every atomic access orders. `intent`: only those that are declared to, and the entries of live tables. */
+export type Ordering = "strict" | "intent";
+
+/** Watches a machine on which coroutines run. */
+export class RaceCheck implements ExecutionCheck {
+  readonly #machine: Machine;
+  readonly #guards: Guards;
+  readonly #detector: RaceDetector;
+  readonly #report: RaceReport;
+  readonly #isStrict: boolean;
+  readonly #framesEnd: number;
+  readonly #owners: readonly number[];
+  readonly #failures: Failure[] = [];
+  readonly #reported = new Set<string>();
+  /** The step at hand; -1 as kind for none that is an access. */
+  #kind = -1;
+  #site = 0;
+  #cell = 0;
+  #span = 1;
+  #before = 0;
+  #locks = 0;
+
+  constructor(machine: Machine, ordering: Ordering = "strict", declared?: CellGuards) {
+    this.#machine = machine;
+    this.#guards = new Guards(machine.layout, declared);
+    this.#isStrict = ordering === "strict";
+    this.#detector = new RaceDetector(machine.layout.words, machine.config.vcpus + 1);
+    this.#report = new RaceReport((cell) => cellName(machine.layout, cell), machine.config.vcpus);
+    this.#framesEnd = machine.layout.sizes.frames << PAGE_SHIFT;
+    this.#owners = LOCK_NAMES.map((_, lock) => lockArea(machine.layout, lock) + LockCell.owner);
+  }
+
+  begin(): void {
+    this.#detector.begin();
+    this.#failures.length = 0;
+    this.#reported.clear();
+    this.#kind = -1;
+  }
+
+  beforeStep(scheduler: Scheduler, thread: number): void {
+    const kind = scheduler.kind[thread] ?? READ;
+    if (kind > WAIT || (kind > FILL && kind < WAIT)) {
+      this.#kind = -1;
+      return;
+    }
+    const { view } = scheduler;
+    const cell = scheduler.cell[thread] ?? 0;
+    this.#kind = kind;
+    this.#site = scheduler.site[thread] ?? 0;
+    this.#cell = cell;
+    this.#span = scheduler.span[thread] ?? 1;
+    this.#before = view[cell] ?? 0;
+    let locks = 0;
+    for (let lock = 0; lock < this.#owners.length; lock++)
+      if (view[this.#owners[lock] ?? 0] === thread + 1) locks |= 1 << lock;
+    this.#locks = locks;
+  }
+
+  afterStep(scheduler: Scheduler, thread: number): void {
+    const kind = this.#kind;
+    if (kind < 0) return;
+    this.#kind = -1;
+    if (kind === FILL) this.#fill(scheduler, thread);
+    else if (SITES.isPlain(this.#site)) this.#plain(scheduler, thread, kind);
+    else this.#atomic(scheduler, thread, kind);
+  }
+
+  end(): readonly Failure[] {
+    return this.#failures;
+  }
+
+  #plain(scheduler: Scheduler, thread: number, kind: number): void {
+    const cell = this.#cell;
+    const isWrite = kind !== READ;
+    const isOpen = this.#guards.isOpen(cell, isWrite);
+    if (!isOpen && !this.#holdsGuard(cell)) {
+      this.#unguarded(scheduler, thread, isWrite);
+      return;
+    }
+    // What anybody may read is read out of order; its writers are held against each other.
+    if (isOpen && !isWrite) return;
+    const what = this.#report.pack(this.#site, this.#locks);
+    const value = scheduler.view[cell] ?? 0;
+    const race = isWrite
+      ? this.#detector.write(thread, cell, what, value)
+      : this.#detector.read(thread, cell, what, value);
+    if (race !== undefined) this.#found(scheduler, race);
+  }
+
+  #atomic(scheduler: Scheduler, thread: number, kind: number): void {
+    const value = scheduler.view[this.#cell] ?? 0;
+    const isFrame = this.#cell < this.#framesEnd;
+    if (isFrame) this.#checkWhole(scheduler, thread, kind);
+    // An entry is one thing, and so is the word that a byte lies in.
+    const cell = isFrame ? this.#cell & ~1 : this.#cell;
+    const isWrite =
+      kind === WRITE ||
+      kind === UPDATE ||
+      (kind === EXCHANGE && (value !== this.#before || this.#span === ENTRY));
+    const orders = this.#orders(cell);
+    if (orders && kind !== WRITE) this.#detector.acquire(thread, cell);
+    const what = this.#report.pack(this.#site, this.#locks);
+    const race = this.#detector.atomic(thread, cell, isWrite, what, value);
+    if (race !== undefined) this.#found(scheduler, race);
+    if (orders && isWrite) this.#detector.release(thread, cell, kind !== WRITE);
+  }
+
+  /** Every cell of the run that anybody has accessed: the rest is as new. */
+  #fill(scheduler: Scheduler, thread: number): void {
+    const what = this.#report.pack(this.#site, this.#locks);
+    const end = this.#cell + this.#span;
+    for (let cell = this.#cell; cell < end; cell++) {
+      if (!this.#detector.knows(cell)) continue;
+      const race = this.#detector.write(thread, cell, what, scheduler.view[cell] ?? 0);
+      if (race !== undefined) this.#found(scheduler, race);
+    }
+  }
+
+  #orders(cell: number): boolean {
+    if (this.#isStrict || this.#guards.publishes(cell)) return true;
+    if (cell < this.#framesEnd) return this.#machine.frames.use(mfn(cell >>> PAGE_SHIFT)) === FrameUse.pool;
+    const { p2m } = this.#machine.layout.regions;
+    return cell >= p2m.offset && cell < p2m.offset + p2m.words;
+  }
+
+  #holdsGuard(cell: number): boolean {
+    switch (this.#guards.guard(cell)) {
+      case "paging lock":
+        return (this.#locks & (1 << LOCK_NAMES.indexOf("paging"))) !== 0;
+      case "p2m lock":
+        return (this.#locks & (1 << LOCK_NAMES.indexOf("p2m"))) !== 0;
+      case "heap lock":
+        return (this.#locks & (1 << LOCK_NAMES.indexOf("heap"))) !== 0;
+      case "atomic":
+        return false;
+      default:
+        // Whoever takes a lock writes its words before its name stands in them: order alone decides.
+        return true;
+    }
+  }
+
+  /** An entry of a live table is read and written whole: half of one is a translation that nobody made. */
+  #checkWhole(scheduler: Scheduler, thread: number, kind: number): void {
+    if (this.#span === ENTRY || kind === FILL) return;
+    const { frames } = this.#machine;
+    const frame = mfn(this.#cell >>> PAGE_SHIFT);
+    if (frames.use(frame) !== FrameUse.pool || frames.type(frame) === 0) return;
+    const key = `torn ${this.#report.place(this.#site)}`;
+    if (this.#isKnown(key)) return;
+    const side = this.#report.side(thread, this.#report.pack(this.#site, this.#locks), kind !== READ, true);
+    const value = scheduler.view[this.#cell] ?? 0;
+    const message = `Half an entry of a live shadow: ${side} ${this.#report.change(this.#cell, this.#before, value)}.`;
+    this.#fail(scheduler, { check: "race", thread, key, message });
+  }
+
+  #unguarded(scheduler: Scheduler, thread: number, isWrite: boolean): void {
+    const region = regionOf(this.#machine.layout, this.#cell)?.name ?? "memory";
+    const key = `unguarded ${this.#report.place(this.#site)} ${region}`;
+    if (this.#isKnown(key)) return;
+    const side = this.#report.side(thread, this.#report.pack(this.#site, this.#locks), isWrite, false);
+    const guard = this.#guards.guard(this.#cell);
+    const need = guard === "atomic" ? "it is declared atomic" : `its guard is the ${guard}`;
+    const value = scheduler.view[this.#cell] ?? 0;
+    const message = `${side} ${this.#report.change(this.#cell, this.#before, value)}, but ${need}.`;
+    this.#fail(scheduler, { check: "race", thread, key, message });
+  }
+
+  #found(scheduler: Scheduler, race: Race): void {
+    const region = regionOf(this.#machine.layout, race.cell)?.name ?? "memory";
+    const key = this.#report.key(race, region);
+    if (this.#isKnown(key)) return;
+    const message = this.#report.text(race, this.#before);
+    this.#fail(scheduler, { check: "race", thread: race.later.thread, key, message });
+  }
+
+  #isKnown(key: string): boolean {
+    if (this.#reported.has(key)) return true;
+    this.#reported.add(key);
+    return false;
+  }
+
+  #fail(scheduler: Scheduler, failure: Failure): void {
+    this.#failures.push(failure);
+    scheduler.stop();
+  }
+}
