@@ -56,7 +56,7 @@ describe("the model as it is", () => {
 });
 
 describe("a mutant", () => {
-  const found = explored("m07", "--mutant", "m07", "--seed", "1", "--seconds", "30");
+  const found = explored("m01", "--mutant", "m01", "--seed", "1", "--seconds", "60");
 
   test("is found, minimised and explained", async () => {
     const { code, result } = await found;
@@ -64,7 +64,7 @@ describe("a mutant", () => {
     expectSchema("explore", result);
     const [failure] = result.failures;
     expect(failure?.key).toMatch(/^audit /);
-    expect(failure?.after.preemptions).toBeLessThanOrEqual(2);
+    expect(failure?.after.preemptions).toBeLessThanOrEqual(3);
     expect(failure?.orders.length).toBeGreaterThan(0);
     for (const { first, second } of failure?.orders ?? []) expect(first).toBeLessThan(second);
     expect(result.nondeterminism).toBeNull();
@@ -91,7 +91,7 @@ describe("a mutant", () => {
     for (const line of table.filter((each) => !each.startsWith("to see")))
       expect(line.length).toBeLessThanOrEqual(160);
     expect(out).toContain("it needs these orders");
-    expect(out).toContain("src/locks/lock.ts:");
+    expect(out).toContain("src/hypervisor/shadow/");
   });
 
   test("of a file that was changed, cut, or is from another version is refused in one line", async () => {
