@@ -186,6 +186,14 @@ export class RecursiveLock {
     return this.#memory.loadGuarded(this.#ownerCell) === this.#me;
   }
 
+  /** Whether anybody holds the lock, or did a moment ago. */
+  isTaken(): boolean {
+    const memory = this.#memory;
+    if (!this.#isTicket) return memory.loadWord(this.#heldCell) !== FREE;
+    const serving = memory.loadWord(this.#nowServingCell);
+    return memory.loadWord(this.#nextTicketCell) !== serving;
+  }
+
   /** Returns once this vCPU holds the lock, once more than before. `site` is a `LockSite`. */
   acquire(site: number): void {
     const memory = this.#memory;

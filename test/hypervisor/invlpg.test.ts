@@ -1,5 +1,6 @@
 /** INVLPG: what it leaves to hardware, and what stands for a large page (spec 10.1). */
 import { describe, expect, test } from "vitest";
+import { LockSite } from "../../src/locks/lock-class.ts";
 import { FORMATS, KERNEL_PAGE, USER_PAGE, entryOf, largePages } from "./guest-tables.ts";
 import { TestMachine } from "./test-machine.ts";
 
@@ -76,5 +77,19 @@ test("INVLPG that meets a table on its way out drops the page all the same, and 
   expect(machine.countWhile("invlpg_fault", () => machine.cpu.invlpg(ADDRESS))).toBe(1);
   frames.setType(leaf, type);
   expect(machine.countWhile("tlb_hits", () => machine.cpu.read(ADDRESS))).toBe(0);
+  expect(machine.finish()).toEqual([]);
+});
+
+test("INVLPG below a hole whose maker has yet to flush drops the page", () => {
+  const machine = new TestMachine({ levels: 4, vcpus: 2 });
+  machine.tables.map(ADDRESS, PAGE, USER_PAGE);
+  for (const cpu of machine.cpus) cpu.boot();
+  machine.cpu.read(ADDRESS);
+  const { lock, unshadow } = machine.cpuAt(1).hosted.shadow;
+  lock.acquire(LockSite.test);
+  unshadow.unhook(machine.cpu.root());
+  machine.cpu.invlpg(ADDRESS);
+  lock.release();
+  expect(hits(machine, ADDRESS)).toBe(0);
   expect(machine.finish()).toEqual([]);
 });

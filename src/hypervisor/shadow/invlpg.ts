@@ -20,9 +20,9 @@ export function invalidatePage(shadow: Shadow, low: number, high: number): boole
     const pdpte = memory.loadEntry(vcpu.area + VcpuCell.pdptes + 2 * (low >>> 30));
     table = (pdpte & PRESENT) === 0 ? 0 : shadow.frameIn(pdpte, memory.high);
   }
-  if (table === 0) return false;
+  if (table === 0) return mayBeUnflushed(shadow);
   const leaf = follow(shadow, table, (low >>> 21) & 511);
-  if (leaf === 0) return false;
+  if (leaf === 0) return mayBeUnflushed(shadow);
   const type = frames.type(mfn(leaf));
   // Taken away while it was looked at: whoever did that flushes, and one more INVLPG does no harm.
   if (type === ShadowType.none) counters.add(Counter.invlpg_fault);
@@ -30,6 +30,14 @@ export function invalidatePage(shadow: Shadow, low: number, high: number): boole
   // One entry of the guest stands for many of the shadow.
   vcpu.mailbox.flushLocal();
   return false;
+}
+
+/**
+ * Below a hole no TLB has anything, once whoever cut the branch has flushed: before the lock is released. Xen takes it that
+ * it has happened; but a vCPU can come here between the cut and the flush, and then go on with its stale translation.
+ */
+function mayBeUnflushed({ lock }: Shadow): boolean {
+  return lock.isTaken();
 }
 
 function follow(shadow: Shadow, table: number, index: number): number {
