@@ -1,12 +1,15 @@
 /** What machine frames held before each write of an execution: the values that a stale translation can come from. */
 
 const GRANULE_WORDS = 3;
+const UNFINISHED = 0x7fff_ffff;
 
 /** Entries of a page: what each cell held, newest first. */
 export class WriteLog {
   /** Cell, step and old value of each word written, in order. */
   #log = new Int32Array(GRANULE_WORDS << 12);
   #length = 0;
+  /** Where in the log the hold at hand began to write, -1 when it has not. */
+  #holdFrom = -1;
   readonly #words: Int32Array;
 
   constructor(words: Int32Array) {
@@ -16,16 +19,26 @@ export class WriteLog {
   /** A new execution begins. */
   begin(): void {
     this.#length = 0;
+    this.#holdFrom = -1;
   }
 
-  /** A word is about to be written. */
-  note(cell: number, step: number): void {
+  /** A word is about to be written. With `inHold` what it held counts as there until the lock is released. */
+  note(cell: number, step: number, inHold = false): void {
     if (this.#length + GRANULE_WORDS > this.#log.length) this.#grow();
     const at = this.#length;
     this.#log[at] = cell;
-    this.#log[at + 1] = step;
+    this.#log[at + 1] = inHold ? UNFINISHED : step;
+    if (inHold && this.#holdFrom < 0) this.#holdFrom = at;
     this.#log[at + 2] = this.#words[cell] ?? 0;
     this.#length = at + GRANULE_WORDS;
+  }
+
+  /** The lock under which words were written is released. */
+  released(step: number): void {
+    if (this.#holdFrom < 0) return;
+    for (let at = this.#holdFrom; at < this.#length; at += GRANULE_WORDS)
+      if (this.#log[at + 1] === UNFINISHED) this.#log[at + 1] = step;
+    this.#holdFrom = -1;
   }
 
   /**
@@ -38,11 +51,11 @@ export class WriteLog {
     if (visit(low, high)) return true;
     for (let at = this.#length - GRANULE_WORDS; at >= 0; at -= GRANULE_WORDS) {
       const step = this.#log[at + 1] ?? 0;
-      if (step <= since) return false;
       const written = this.#log[at] ?? 0;
+      if (written !== cell && (words === 1 || written !== cell + 1)) continue;
+      if (step <= since) return false;
       if (written === cell) low = this.#log[at + 2] ?? 0;
-      else if (words === 2 && written === cell + 1) high = this.#log[at + 2] ?? 0;
-      else continue;
+      else high = this.#log[at + 2] ?? 0;
       // Both halves of one write change at once.
       const isHalf = at > 0 && this.#log[at - 2] === step && ((this.#log[at - 3] ?? 0) | 1) === (written | 1);
       if (isHalf && words === 2) continue;

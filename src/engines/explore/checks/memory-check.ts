@@ -23,6 +23,8 @@ import { SiteRole, SiteRoles } from "./site-roles.ts";
 const { read: READ, fill: FILL } = AccessKind;
 const { operand: OPERAND, walk: WALK, hypervisor: HYPERVISOR } = SiteRole;
 const PAGE_SHIFT = 10;
+/** The step of what was there when the execution began: before the first, but not never. */
+const FROM_BEFORE = 1;
 const NEEDS: readonly number[] = [0, 2, 2, 16];
 const PRIVILEGE = 4 | (1 << 18);
 
@@ -40,6 +42,8 @@ export class MemoryCheck implements ExecutionCheck {
   readonly #failures: Failure[] = [];
   #hosted: readonly HostedVcpu[] = [];
   #record = -1;
+  /** When each root register was loaded in this execution, by cell. */
+  readonly #loaded = new Map<number, number>();
 
   constructor(machine: Machine, vcpus: () => readonly HostedVcpu[]) {
     this.#machine = machine;
@@ -59,6 +63,7 @@ export class MemoryCheck implements ExecutionCheck {
     this.#translations.begin();
     this.#lifetimes.begin();
     this.#failures.length = 0;
+    this.#loaded.clear();
     this.#record = -1;
     this.#hosted = this.#vcpus();
     for (const hosted of this.#hosted) this.#noteFlushes(hosted);
@@ -71,6 +76,8 @@ export class MemoryCheck implements ExecutionCheck {
     else {
       const { records } = this.#machine.layout.regions;
       if (cell >= records.offset && cell < records.offset + records.words) this.#record = cell;
+      else if (cell === this.#ownerCell) this.#log.released(scheduler.steps);
+      else if (this.#isRoot(cell)) this.#loaded.set(cell, scheduler.steps);
     }
   }
 
@@ -95,8 +102,10 @@ export class MemoryCheck implements ExecutionCheck {
     else if (role === OPERAND) this.#guestAccess(scheduler, thread, cell, frame);
     else if (kind !== FILL) this.#follow(scheduler, thread, cell, frame);
     if (kind === READ || kind === FILL || this.#lifetimes.use(frame) !== FrameUse.guest) return;
-    this.#log.note(cell, scheduler.steps);
-    if ((scheduler.span[thread] ?? 1) === 2) this.#log.note(cell + 1, scheduler.steps);
+    // A store that exits is not over before its instruction is: what was there may be used until then.
+    const inHold = scheduler.view[this.#ownerCell] === thread + 1;
+    this.#log.note(cell, scheduler.steps, inHold);
+    if ((scheduler.span[thread] ?? 1) === 2) this.#log.note(cell + 1, scheduler.steps, inHold);
   }
 
   /** Hardware's walk, or the hypervisor's without the lock: a pointer is as old as the read that it came from. */
@@ -160,18 +169,28 @@ export class MemoryCheck implements ExecutionCheck {
     const role = this.#roles.of(scheduler.site[thread] ?? 0);
     if (role !== WALK && role !== HYPERVISOR) return;
     if (scheduler.view[this.#ownerCell] === thread + 1) return;
-    const { vcpus, records } = this.#machine.layout.regions;
-    const { view, steps } = scheduler;
-    if (cell >= vcpus.offset && cell < vcpus.offset + vcpus.words) {
-      if (!isRootCell((cell - vcpus.offset) % VCPU_WORDS)) return;
+    const { records } = this.#machine.layout.regions;
+    const { view } = scheduler;
+    if (this.#isRoot(cell)) {
+      // A register is no memory: what it holds is as old as the load of the register.
+      const steps = this.#loaded.get(cell) ?? FROM_BEFORE;
       if ((scheduler.span[thread] ?? 1) === 1) this.#lifetimes.readsPointer(thread, view[cell] ?? 0, steps);
       else this.#lifetimes.readsEntry(thread, view[cell] ?? 0, view[cell + 1] ?? 0, steps);
     } else if (role === HYPERVISOR && cell >= records.offset && cell < records.offset + records.words) {
       const frame = (cell - records.offset) % this.#machine.layout.sizes.frames;
       const problem =
-        this.#hosted[thread] === undefined ? undefined : this.#lifetimes.followsTable(thread, frame, steps);
+        this.#hosted[thread] === undefined
+          ? undefined
+          : this.#lifetimes.followsTable(thread, frame, scheduler.steps);
       if (problem !== undefined) this.#fail(scheduler, thread, "lifetime", problem);
     }
+  }
+
+  /** Whether a cell is one of the registers from which hardware begins its walks. */
+  #isRoot(cell: number): boolean {
+    const { vcpus } = this.#machine.layout.regions;
+    const isOfVcpu = cell >= vcpus.offset && cell < vcpus.offset + vcpus.words;
+    return isOfVcpu && isRootCell((cell - vcpus.offset) % VCPU_WORDS);
   }
 
   #fail(scheduler: Scheduler, thread: number, check: string, what: string): void {
