@@ -122,6 +122,12 @@ export class Machine {
     return new DomainControl(shadow, paging, lock);
   }
 
+  /** The domain's control in the hands of a vCPU's own thread, when the vCPU has ended. */
+  controlBy({ vcpu, shadow, paging, held }: HostedVcpu): DomainControl {
+    const lock = new RecursiveLock(this.memory, this.layout, "p2m", this.config.lockKind, vcpu, held);
+    return new DomainControl(shadow, paging, lock);
+  }
+
   #host(id: VcpuId, clock: Clock): HostedVcpu & { readonly paging: ShadowPaging } {
     const { memory, layout, config, frames, domain, p2m } = this;
     const vcpu = new Vcpu(memory, layout, id, clock);

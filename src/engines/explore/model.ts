@@ -56,6 +56,14 @@ export function runVcpu(hosted: HostedVcpu, part: ThreadPart): ProgramEnd {
   return end;
 }
 
+/** A vCPU's thread that takes the domain apart when its program is over; what was left over is `leftAfterTeardown`'s. */
+export function runLastVcpu(hosted: HostedVcpu, machine: Machine, part: ThreadPart): ProgramEnd {
+  const end = runVcpu(hosted, part);
+  hosted.paging.teardownVcpu();
+  machine.controlBy(hosted).teardown();
+  return end;
+}
+
 /** The toolstack's thread. */
 export function runToolstack(domain: DomainControl, machine: Machine, part: ThreadPart): void {
   const toolstack = new ScheduledToolstack(domain, machine, part);

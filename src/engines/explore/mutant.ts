@@ -22,6 +22,8 @@ export interface Mutant<Shared = unknown> {
   readonly machine?: Partial<MachineConfig>;
   /** Pages that the shadow pool has left when executions begin; those of the minimum when left out. */
   readonly freePoolPages?: number;
+  /** Whether vCPU 0's thread takes the domain apart when its program is over, in the middle of the execution. */
+  readonly endsDomain?: boolean;
   /** What each vCPU does before executions begin: one vCPU after another, unscheduled and without the mutation. */
   prologue(cpu: Cpu, shared: Shared): void;
   /** Replaces parts of a vCPU's hypervisor. */

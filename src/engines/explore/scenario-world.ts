@@ -1,5 +1,6 @@
 /** A scenario's machine and vCPUs under the scheduler: the model as coroutines, the checks as they are. */
 import { auditMachine } from "../../checks/audit.ts";
+import { leftAfterTeardown } from "../../checks/left-after-teardown.ts";
 import { cellName } from "../../checks/cell-names.ts";
 import { Loader } from "../../guest/loader.ts";
 import type { DomainControl } from "../../hypervisor/domain-control.ts";
@@ -43,6 +44,8 @@ export interface ScenarioSetup {
   readonly prepare?: (machine: Machine, shared: unknown) => void;
   /** Whether executions end without taking the domain apart: that writes all of memory, a hundred times the rest. */
   readonly skipsTeardown?: boolean;
+  /** Whether vCPU 0's thread takes the domain apart when its program is over, while the toolstack is still at work. */
+  readonly endsDomain?: boolean;
 }
 
 /** Time in steps of the schedule. */
@@ -109,6 +112,8 @@ export class ScenarioWorld implements World {
   end(ending: number): readonly Failure[] {
     const failures: Failure[] = [...this.#checks.end(ending), ...this.#found()];
     if (ending !== Ending.done || failures.length > 0) return failures;
+    for (const message of leftAfterTeardown(this.machine))
+      failures.push({ check: "leak", thread: -1, message: `After teardown, ${message}.` });
     for (const { check, vcpu, message } of [...locksLeftHeld(this.machine), ...auditMachine(this.machine)])
       failures.push({ check, thread: vcpu, message });
     failures.push(...this.#unkeptPromises());
@@ -134,7 +139,8 @@ export class ScenarioWorld implements World {
     mutate?.(hosted);
     this.#hosted.push(hosted);
     const part = { scenario: coroutines, guest, options, seed, shared: this.#shared, limits: this.#limits() };
-    const body = asCoroutine(model.runVcpu(hosted, part));
+    const isLast = this.#setup.endsDomain === true && id === 0;
+    const body = asCoroutine(isLast ? model.runLastVcpu(hosted, machine, part) : model.runVcpu(hosted, part));
     const area = vcpuArea(this.machine.layout, vcpuId(id));
     SCHEDULER.add(
       {
