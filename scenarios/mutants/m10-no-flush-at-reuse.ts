@@ -24,7 +24,7 @@ const DATA = 0x4000_0000;
 const PAGE = 4096;
 /** Its tables are all its own, and its leaf has the index of the second page of `DATA`. */
 const FAR = 2 ** 40 + PAGE;
-const ROUNDS = 8;
+const ROUNDS = 64;
 
 /** Remembers a flush instead of making it while it is told to. */
 class LateMailbox extends FlushMailbox {

@@ -17,6 +17,8 @@ import { newSpace, READ_WRITE, fetchAt, load, storeEntryAt } from "./handmade.ts
 
 const WRITABLE = 2;
 const CODE = 0x4000_0000;
+/** Takes the place of the other page in a TLB of one entry. */
+const OTHER = CODE + 4096;
 /** Together about as long as the store that they race with. */
 const FETCHES = 6;
 
@@ -66,12 +68,13 @@ export default defineScenario({
   slide: "entries are single words to whoever walks them: spec 14.4",
   guests: ["4level"],
   vcpus: { min: 2, max: 2, default: 2 },
-  machine: { ramPages: 64 },
+  machine: { ramPages: 64, tlbSets: 1, tlbWays: 1 },
   options: {},
 
   boot(loader): Shared {
     const space = newSpace(loader);
     space.page(CODE);
+    space.page(OTHER);
     return { root: space.root, data: loader.page(), entry: space.windowOn(CODE, 1) };
   },
 
@@ -81,7 +84,7 @@ export default defineScenario({
     },
     function execute(cpu) {
       for (let times = 0; times < FETCHES; times++) {
-        cpu.invlpg(CODE);
+        load(cpu, OTHER);
         fetchAt(cpu, CODE);
       }
     },
@@ -97,6 +100,7 @@ export const mutant = defineMutant<Shared>({
     cpu.enablePaging(root);
     load(cpu, entry);
     load(cpu, CODE);
+    load(cpu, OTHER);
   },
   mutate({ shadow }) {
     Object.assign(shadow, { entries: new HalvesSetter(shadow) });
