@@ -97,7 +97,7 @@ export class Colouring {
   #reachesAccess(unit: CodeUnit): boolean {
     const calls = unit.calls.some((call) => {
       const callee = this.callee(call, unit);
-      return callee.kind !== "plain" && !isUncertain(callee);
+      return !call.isOutside && callee.kind !== "plain" && !isUncertain(callee);
     });
     if (calls) return true;
     // Whether it is an access is seen when it happens: where nobody can wait, that it is none is checked then.

@@ -4,6 +4,7 @@ import { ACCESSORS, AccessKind } from "./accessors.ts";
 import { isBuiltinMethod, isImplicitMethod } from "./builtins.ts";
 import type { Callee, Colouring } from "./colour.ts";
 import { hasOptionalLink, memberName, propertyName } from "./nodes.ts";
+import { isMemberContext } from "./syntax.ts";
 import type { CallSite, CodeUnit } from "./syntax.ts";
 
 /** Why a module cannot be translated. */
@@ -63,33 +64,30 @@ export function reasonAgainst(unit: CodeUnit, colouring: Colouring): string | un
 
 /** A coroutine must stand where everybody who calls it is known, or asks what he has called. */
 function reasonAgainstPlace(unit: CodeUnit, context: AnyNode, colouring: Colouring): string | undefined {
-  switch (context.type) {
-    case "CallExpression":
-    case "NewExpression":
-      if (context.callee === unit.node) return undefined;
-      if (context.type === "CallExpression" && takesCoroutines(context, unit.parent, colouring))
-        return undefined;
-      return "a callback reaches shared memory: whoever calls it cannot wait for it";
-    case "Property":
-    case "PropertyDefinition":
-    case "MethodDefinition":
-      return unit.name === "" ? "a method with a computed name reaches shared memory" : undefined;
-    case "AssignmentExpression":
-      return unit.name === "" || context.operator !== "="
-        ? "a function that is assigned to a variable reaches shared memory: declare it as a function"
-        : undefined;
-    case "ConditionalExpression":
-    case "LogicalExpression":
-    case "AssignmentPattern":
-    case "SequenceExpression":
-    case "ReturnStatement":
-      return context.type === "ReturnStatement"
-        ? undefined
-        : "a function in the middle of an expression reaches shared memory: give it a name";
-    default:
-      return undefined;
+  const { type } = context;
+  if (type === "CallExpression" || type === "NewExpression") {
+    if (context.callee === unit.node) return undefined;
+    if (type === "CallExpression" && takesCoroutines(context, unit.parent, colouring)) return undefined;
+    return "a callback reaches shared memory: whoever calls it cannot wait for it";
   }
+  if (type === "AssignmentExpression" && (unit.name === "" || context.operator !== "="))
+    return "a function that is assigned to a variable reaches shared memory: declare it as a function";
+  if (isMemberContext(context) && unit.name === "")
+    return "a method with a computed name reaches shared memory";
+  return UNNAMED_CONTEXTS.has(type)
+    ? "a function in the middle of an expression reaches shared memory: give it a name"
+    : undefined;
 }
+
+/** Where a function is part of an expression that may give it to anybody. */
+const UNNAMED_CONTEXTS: ReadonlySet<string> = new Set([
+  "AssignmentPattern",
+  "AwaitExpression",
+  "ConditionalExpression",
+  "LogicalExpression",
+  "SequenceExpression",
+  "SpreadElement",
+]);
 
 function takesCoroutines(call: CallExpression, caller: CodeUnit | null, colouring: Colouring): boolean {
   const { callee } = call;

@@ -7,6 +7,7 @@ import type {
   AssignmentExpression,
   CallExpression,
   MemberExpression,
+  NewExpression,
   UpdateExpression,
 } from "acorn";
 import { propertyName } from "./nodes.ts";
@@ -164,30 +165,20 @@ export class RawRewriter {
 
   /** What would access a shared array more than once without being seen is refused when it runs. */
   #watchWholeArrays(node: AnyNode): void {
-    switch (node.type) {
-      case "CallExpression":
-        this.#watchMethod(node);
-        return;
-      case "NewExpression":
-        if (node.callee.type === "Identifier" && node.callee.name === "SharedArrayBuffer")
-          this.#noteBuffer(node);
-        if (node.callee.type === "Identifier" && /^(?:\w*Array|Set|Map)$/.test(node.callee.name))
-          for (const each of node.arguments) this.#watchIfWhole(each);
-        return;
-      case "SpreadElement":
-        this.#watch(node.argument);
-        return;
-      case "ForOfStatement":
-        this.#watch(node.right);
-        return;
-      case "VariableDeclarator":
-        if (node.id.type === "ArrayPattern" && node.init) this.#watch(node.init);
-        return;
-      case "AssignmentExpression":
-        if (node.left.type === "ArrayPattern") this.#watch(node.right);
-        return;
-      default:
-    }
+    if (node.type === "CallExpression") this.#watchMethod(node);
+    if (node.type === "NewExpression") this.#watchConstructor(node);
+    if (node.type === "SpreadElement") this.#watch(node.argument);
+    if (node.type === "ForOfStatement") this.#watch(node.right);
+    if (node.type === "VariableDeclarator" && node.id.type === "ArrayPattern" && node.init)
+      this.#watch(node.init);
+    if (node.type === "AssignmentExpression" && node.left.type === "ArrayPattern") this.#watch(node.right);
+  }
+
+  #watchConstructor(node: NewExpression): void {
+    if (node.callee.type !== "Identifier") return;
+    if (node.callee.name === "SharedArrayBuffer") this.#noteBuffer(node);
+    if (/^(?:\w*Array|Set|Map)$/.test(node.callee.name))
+      for (const each of node.arguments) this.#watchIfWhole(each);
   }
 
   /** Buffers have their cells in the order in which they are made, not in which they are used. */
@@ -233,19 +224,11 @@ function isElement(node: AnyNode): node is MemberExpression {
 
 /** What becomes of an element where it stands. `operand`: who rewrites the operator rewrites it too. */
 function useOf(node: MemberExpression, parent: AnyNode): "read" | "write" | "operand" | "other" {
-  switch (parent.type) {
-    case "AssignmentExpression":
-      return parent.left === node ? "operand" : "read";
-    case "UpdateExpression":
-      return "operand";
-    case "ArrayPattern":
-    case "RestElement":
-      return "write";
-    case "AssignmentPattern":
-    case "ForOfStatement":
-    case "ForInStatement":
-      return parent.left === node ? "other" : "read";
-    default:
-      return parent.type === "UnaryExpression" && parent.operator === "delete" ? "other" : "read";
-  }
+  const { type } = parent;
+  if (type === "AssignmentExpression") return parent.left === node ? "operand" : "read";
+  if (type === "UpdateExpression") return "operand";
+  if (type === "ArrayPattern" || type === "RestElement") return "write";
+  if (type === "AssignmentPattern" || type === "ForOfStatement" || type === "ForInStatement")
+    return parent.left === node ? "other" : "read";
+  return type === "UnaryExpression" && parent.operator === "delete" ? "other" : "read";
 }

@@ -73,6 +73,9 @@ class UnitRewriter implements UnitText {
     const { node, module } = this.unit;
     const hasWork = this.#isColoured || this.#raw !== undefined || this.unit.calls.some(this.#isValueCall);
     if (!hasWork) return;
+    // What is closed first stands outside of what the body closes at the same place.
+    const isExpression = node?.type === "ArrowFunctionExpression" && node.body.type !== "BlockStatement";
+    if (isExpression && this.#isColoured) this.text.prependLeft(node.end, "); }");
     for (const each of node === null ? module.program.body : [...node.params, node.body])
       this.#visit(each, node ?? module.program, 0);
     if (node !== null && this.#isColoured) this.#makeGenerator(node);
@@ -177,6 +180,7 @@ class UnitRewriter implements UnitText {
 
   /** The text that stands for a value behind it: a name if nothing in between may set it, else a temporary. */
   #keep(node: AnyNode, between: readonly AnyNode[], index: number): string {
+    if (node.type === "Literal" && typeof node.value === "number") return String(node.value);
     if (node.type === "Identifier" && between.every((each) => isInert(each))) return node.name;
     const name = this.temporary(index);
     const isSequence = node.type === "SequenceExpression";
@@ -242,7 +246,6 @@ class UnitRewriter implements UnitText {
     this.text.overwrite(arrow, arrow + 2, `${close} { ${this.#declarations()}return (`, {
       contentOnly: true,
     });
-    this.text.prependLeft(node.end, "); }");
   }
 }
 
@@ -259,14 +262,14 @@ function hasSecondObject({ kind }: Accessor): boolean {
 
 /** Whether evaluating a node sets no variable. */
 function isInert(node: AnyNode): boolean {
-  switch (node.type) {
-    case "CallExpression":
-    case "NewExpression":
-    case "TaggedTemplateExpression":
-    case "AssignmentExpression":
-    case "UpdateExpression":
-      return false;
-    default:
-      return isFunction(node) || children(node).every((each) => isInert(each));
-  }
+  if (MAY_SET.has(node.type)) return false;
+  return isFunction(node) || children(node).every((each) => isInert(each));
 }
+
+const MAY_SET: ReadonlySet<string> = new Set([
+  "CallExpression",
+  "NewExpression",
+  "TaggedTemplateExpression",
+  "AssignmentExpression",
+  "UpdateExpression",
+]);

@@ -88,6 +88,7 @@ export interface ModuleCode {
 }
 
 interface OpenUnit extends CodeUnit {
+  readonly parent: OpenUnit | null;
   readonly calls: CallSite[];
   readonly handed: HandedSite[];
   readonly elements: ElementSite[];
@@ -151,7 +152,7 @@ class Reader {
     for (const statement of source.program.body) this.#visit(statement, place, source.program);
   }
 
-  #open(unit: Pick<CodeUnit, "name" | "kind" | "className" | "node" | "parent" | "context">): OpenUnit {
+  #open(unit: Pick<OpenUnit, "name" | "kind" | "className" | "node" | "parent" | "context">): OpenUnit {
     const lists = { calls: [], handed: [], elements: [], names: new Map(), functions: new Map() };
     const opened: OpenUnit = { ...unit, module: this.module, ...lists, usesThis: false };
     this.#units.push(opened);
@@ -230,9 +231,8 @@ function noteThis(node: AnyNode, unit: OpenUnit): void {
     node.type === "MetaProperty" ||
     (node.type === "Identifier" && node.name === "arguments");
   if (!isThis) return;
-  let user: CodeUnit | null = unit;
-  for (; user?.kind === "arrow"; user = user.parent) (user as OpenUnit).usesThis = true;
-  if (user !== null) (user as OpenUnit).usesThis = true;
+  for (let user: OpenUnit | null = unit; user !== null; user = user.kind === "arrow" ? user.parent : null)
+    user.usesThis = true;
 }
 
 function noteNames(node: AnyNode, unit: OpenUnit): void {

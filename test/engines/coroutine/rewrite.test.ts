@@ -1,0 +1,137 @@
+/** The text of coroutines. What they do is compared with the original in same-behaviour.test.ts. */
+import { expect, test } from "vitest";
+import { translated } from "./translate.ts";
+
+/** Source and what becomes of it, for the eye: one row for each kind of place. */
+test.each([
+  {
+    what: "an access gets one more argument",
+    from: "function f(m, c) { m.storeWord(c, 1); }",
+    to: "function* f(m, c) { m.storeWord(c, 1, $S.at(0, c) && (yield)); }",
+  },
+  {
+    what: "an access with a comma behind its last argument",
+    from: "function f(m, c) { m.storeWord(\nc,\n1, // one\n); }",
+    to: "function* f(m, c) { m.storeWord(\nc,\n1, // one\n $S.at(0, c) && (yield)); }",
+  },
+  {
+    what: "a cell that is computed is kept",
+    from: "function f(m, c) { return m.loadWord(c + 1); }",
+    to: "function* f(m, c) {let $0; return m.loadWord(($0 = c + 1), $S.at(0, $0) && (yield)); }",
+  },
+  {
+    what: "a cell that a later argument changes is kept",
+    from: "function f(m, c) { m.storeWord(c, c++); }",
+    to: "function* f(m, c) {let $0; m.storeWord(($0 = c), c++, $S.at(0, $0) && (yield)); }",
+  },
+  {
+    what: "nested accesses have temporaries of their own",
+    from: "function f(m) { return m.loadWord(m.loadWord(m.loadWord(1) + 2) + 3); }",
+    to:
+      "function* f(m) {let $0, $1; return m.loadWord(($0 = m.loadWord(($1 = m.loadWord(1, " +
+      "$S.at(2, 1) && (yield)) + 2), $S.at(1, $1) && (yield)) + 3), $S.at(0, $0) && (yield)); }",
+  },
+  {
+    what: "byte addresses become cells",
+    from: "function f(m, a) { m.storeByte(a, 1); }",
+    to: "function* f(m, a) { m.storeByte(a, 1, $S.at(0, a >> 2) && (yield)); }",
+  },
+  {
+    what: "a fill covers a run of cells",
+    from: "function f(m, c, n) { m.fillWords(c, n, 0); }",
+    to: "function* f(m, c, n) { m.fillWords(c, n, 0, $S.fillAt(0, c, n) && (yield)); }",
+  },
+  {
+    what: "waiting is left to the scheduler",
+    from: "function f(m, c) { m.waitWhile(c, 1); }",
+    to: "function* f(m, c) { $S.nothing(m, c, 1, $S.waitAt(0, c, 1) && (yield)); }",
+  },
+  {
+    what: "waiting on a line of its own stays there",
+    from: "function f(m, c) {\n  m\n    .waitWhile(c, 1);\n}",
+    to: "function* f(m, c) {\n  $S.nothing(m\n    , c, 1, $S.waitAt(0, c, 1) && (yield));\n}",
+  },
+  {
+    what: "the object of a primitive is its cell",
+    from: "function f(world) { world.lock.enterLock(); }",
+    to: "function* f(world) {let $0; ($0 = world.lock).enterLock($S.on(0, $0) && (yield)); }",
+  },
+  {
+    what: "giving up a lock concerns two objects",
+    from: "function f(c, l) { c.suspendOn(l); c.resumeFrom(l); }",
+    to: "function* f(c, l) { c.suspendOn(l, $S.on(0, c, l) && (yield)); c.resumeFrom(l, $S.on(1, c, l) && (yield)); }",
+  },
+  {
+    what: "a call of a coroutine is delegated to",
+    from: "function g(m) { return m.loadWord(0); } function f(m) { return g(m).x; }",
+    to:
+      "function* g(m) { return m.loadWord(0, $S.at(0, 0) && (yield)); } " +
+      "function* f(m) { return (yield* g(m)).x; }",
+  },
+  {
+    what: "a statement is not a parenthesis of the one before",
+    from: "function g(m, c) { m.loadWord(c) }\nfunction f(m, o) { let a = m\ng(m)\no.x.enterLock() }",
+    to:
+      "function* g(m, c) { m.loadWord(c, $S.at(0, c) && (yield)) }\n" +
+      "function* f(m, o) {let $0; let a = m\n;(yield* g(m))\n;($0 = o.x).enterLock($S.on(1, $0) && (yield)) }",
+  },
+  {
+    what: "private methods, and super",
+    from: "class A extends B { #g(m, c) { m.loadWord(c); } f(m) { this.#g(m, 1); super.f(m); } }",
+    to: "class A extends B { *#g(m, c) { m.loadWord(c, $S.at(0, c) && (yield)); } *f(m) { (yield* this.#g(m, 1)); (yield* super.f(m)); } }",
+  },
+  {
+    what: "an optional call has nobody to wait for when there is no object",
+    from: "class A { f(m, c) { m.loadWord(c); } } function g(a) { return a?.f(1, 2); }",
+    to:
+      "class A { *f(m, c) { m.loadWord(c, $S.at(0, c) && (yield)); } } " +
+      "function* g(a) {let $0; return ($S.isCoroutine($0 = a?.f(1, 2)) ? yield* $0 : $0); }",
+  },
+  {
+    what: "an optional method",
+    from: "class A { f(m, c) { m.loadWord(c); } } function g(a) { return a.f?.(1, 2); }",
+    to:
+      "class A { *f(m, c) { m.loadWord(c, $S.at(0, c) && (yield)); } } " +
+      "function* g(a) {let $0; return ($S.isCoroutine($0 = a.f?.(1, 2)) ? yield* $0 : $0); }",
+  },
+  {
+    what: "an optional access",
+    from: "function g(m, c) { return m?.loadWord(c); }",
+    to: "function* g(m, c) { return m?.loadWord(c, $S.at(0, c) && (yield)); }",
+  },
+  {
+    what: "a function out of a list is asked what it is",
+    from: "function g(list, m) { const f = list[0]; f(m); list[1](m); }",
+    to:
+      "function* g(list, m) {let $0; const f = list[0]; ($S.isCoroutine($0 = f(m)) ? yield* $0 : $0); " +
+      "($S.isCoroutine($0 = list[1](m)) ? yield* $0 : $0); }",
+  },
+  {
+    what: "arrows",
+    from: "const f = (m, c) => m.loadWord(c); const g = m => { m.loadWord(m.c); };",
+    to:
+      "const f = function* (m, c)  { return ( m.loadWord(c, $S.at(0, c) && (yield))); }; " +
+      "const g = function* (m ) {let $0; m.loadWord(($0 = m.c), $S.at(1, $0) && (yield)); };",
+  },
+  {
+    what: "an arrow to an object, and one with an arrow in a comment",
+    from: "const f = (m, c) => ({ a: m.loadWord(c) }); const g = (m, c) => /* => */ m.loadWord(c);",
+    to:
+      "const f = function* (m, c)  { return ( ({ a: m.loadWord(c, $S.at(0, c) && (yield)) })); }; " +
+      "const g = function* (m, c)  { return ( /* => */ m.loadWord(c, $S.at(1, c) && (yield))); };",
+  },
+  {
+    what: "properties and fields",
+    from: "const o = { f: (m, c) => m.loadWord(c), g(m) { this.f(m, 1); } }; class A { h = (m, c) => { m.loadWord(c); }; i() { this.h(1, 2); } }",
+    to:
+      "const o = { f: function* (m, c)  { return ( m.loadWord(c, $S.at(0, c) && (yield))); }, *g(m) { (yield* this.f(m, 1)); } }; " +
+      "class A { h = function* (m, c)   { m.loadWord(c, $S.at(1, c) && (yield)); }; *i() { (yield* this.h(1, 2)); } }",
+  },
+  {
+    what: "what cannot reach memory stays as it is",
+    from: "export function f(a) { return a.map((x) => x + 1); }",
+    to: "export function f(a) { return a.map((x) => x + 1); }",
+  },
+])("$what", ({ from, to }) => {
+  expect(translated(from)).toBe(to);
+});
