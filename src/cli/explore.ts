@@ -22,7 +22,8 @@ type ExploreFlags = Omit<ExploreRequest, "scenario" | "isWhole"> & {
 export function exploreCommand(context: Context, end: (code: number) => void): Command {
   return new Command("explore")
     .description("search the orders in which the vCPUs' accesses can come for one that breaks something")
-    .argument("[scenario]",
+    .argument(
+      "[scenario]",
       "one of umbra list, or a file with one (./mine.ts); its small variant is explored",
     )
     .option("--strategy <name>", `${STRATEGY_NAMES.join(", ")} (portfolio unless said)`)

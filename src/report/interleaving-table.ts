@@ -20,10 +20,12 @@ export function interleavingTable(
     folded = [];
   };
   for (const row of trace) {
-    if (isShown(row, wanted, detail)) {
+    const event = wanted.has(row.step) || detail === "full" ? null : eventText(row);
+    if (event !== null || isShown(row, wanted, detail)) {
       unfold();
       if (row.switched !== null) lines.push(switchLine(row, threads, width));
-      lines.push(...rowLines(row, wanted.has(row.step), column, width));
+      if (event === null) lines.push(...rowLines(row, wanted.has(row.step), column, width));
+      else lines.push(cut(`${numberText(row, false)} ${" ".repeat(column * row.thread)}${event}`, width));
       continue;
     }
     if (row.switched !== null) {
@@ -40,9 +42,20 @@ function isShown({ isPending, step }: TraceRow, wanted: ReadonlySet<number>, det
   return detail === "full" || isPending || wanted.has(step);
 }
 
+/** What a change of a lock word or a flush mailbox means; null for any other operation. */
+function eventText({ object, before, after }: TraceRow): string | null {
+  if (after === null) return null;
+  const lock = /^(\w+) lock held$/.exec(object)?.[1];
+  if (lock !== undefined) return `${before === "0x0" ? "takes" : "gives up"} the ${lock} lock`;
+  const asked = /^(.+) flushRequested$/.exec(object)?.[1];
+  if (asked !== undefined) return `asks ${asked} to flush`;
+  const flushed = /^(.+) flushAcknowledged$/.exec(object)?.[1];
+  return flushed === undefined ? null : `${flushed} says that it has flushed`;
+}
+
 function rowLines(row: TraceRow, isWanted: boolean, column: number, width: number): string[] {
-  const { step, thread, action, object, site, within, isPending } = row;
-  const number = `${isWanted ? "▶" : " "}${String(step)}`.padStart(NUMBER_WIDTH - 1);
+  const { thread, action, object, site, within, isPending } = row;
+  const number = numberText(row, isWanted);
   const margin = " ".repeat(column * thread);
   return [
     cut(`${number} ${margin}${isPending ? "waits for " : ""}${action} ${object}: ${valueText(row)}`, width),
@@ -54,6 +67,10 @@ function rowLines(row: TraceRow, isWanted: boolean, column: number, width: numbe
 export function rowText(row: TraceRow, threads: readonly string[]): string {
   const { step, thread, action, object, site, within } = row;
   return `${String(step)} ${threads[thread] ?? ""}: ${action} ${object}: ${valueText(row)}, in ${within} (${site})`;
+}
+
+function numberText({ step }: TraceRow, isWanted: boolean): string {
+  return `${isWanted ? "▶" : " "}${String(step)}`.padStart(NUMBER_WIDTH - 1);
 }
 
 function valueText({ before, after }: TraceRow): string {

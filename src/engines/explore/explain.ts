@@ -49,7 +49,8 @@ export function racingPairs(trace: readonly Step[]): Constraint[] {
     const found = new Set<number>();
     for (const cell of step.other >= 0 ? [step.cell, step.other] : [step.cell]) {
       const earlier = last.get(cell) ?? [];
-      for (const first of earlier.filter((index) => isRace(trace[index], step)).slice(-PARTNERS)) found.add(first);
+      for (const first of earlier.filter((index) => isRace(trace[index], step)).slice(-PARTNERS))
+        found.add(first);
       earlier.push(second);
       if (earlier.length > RECENT) earlier.shift();
       last.set(cell, earlier);
@@ -128,7 +129,8 @@ class ReversingStrategy implements Strategy {
   committed(scheduler: Scheduler, thread: number): void {
     if (this.#step++ < this.#first) return;
     if (thread === this.#held) this.#hasGone = true;
-    if (thread === this.#hurried && scheduler.performed[thread] === this.#until) this.hasReversed = !this.#hasGone;
+    if (thread === this.#hurried && scheduler.performed[thread] === this.#until)
+      this.hasReversed = !this.#hasGone;
   }
 
   spawned(): void {
