@@ -33,12 +33,8 @@ export class RandomStream {
 }
 
 /** The seed of a part of a search: each purpose and each iteration draws from a stream of its own. */
-export function derivedSeed(seed: number, ...parts: readonly number[]): number {
-  let mixed = seed | 0;
-  for (const part of parts) {
-    mixed = Math.imul(mixed ^ (part + 0x9e3779b9), 0x85ebca6b);
-    mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
-    mixed ^= mixed >>> 16;
-  }
-  return mixed;
+export function derivedSeed(seed: number, part: number): number {
+  let mixed = Math.imul(seed ^ (part + 0x9e3779b9), 0x85ebca6b);
+  mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
+  return mixed ^ (mixed >>> 16);
 }

@@ -46,11 +46,12 @@ const SPIN = AccessKind.wait;
 const LOCK = AccessKind.lock;
 const RELOCK = AccessKind.relock;
 const JOIN = AccessKind.join;
+const SPAWN = AccessKind.spawn;
 const FILL = AccessKind.fill;
 const READ = AccessKind.read;
 const FLUSH_ASKED = Doorbell.flush;
 const NONE = -1;
-const GRANULE_SHIFT = 6;
+const GRANULE_SHIFT = 4;
 const GRANULE = 1 << GRANULE_SHIFT;
 
 /** What the sync primitives of a program look like to the scheduler. */
@@ -172,17 +173,16 @@ export class Scheduler {
     this.steps = 0;
     this.ending = Ending.done;
     this.#waiting = 0;
-    this.#coroutines.length = 0;
     this.#isRunning = false;
     this.#sawStop = false;
-    this.performed.fill(0);
   }
 
   /** Adds a thread; during an execution it runs to its first operation at once. Returns its number. */
   add(coroutine: Coroutine, doorbell = NONE): number {
     const thread = this.threads++;
     if (thread >= THREADS_MAX) throw new RangeError(`more than ${String(THREADS_MAX)} threads`);
-    this.#coroutines.push(coroutine);
+    this.#coroutines[thread] = coroutine;
+    this.performed[thread] = 0;
     this.doorbell[thread] = doorbell;
     this.live |= 1 << thread;
     if (!this.#isRunning) return thread;
@@ -255,7 +255,8 @@ export class Scheduler {
   /** Before an operation of a primitive, with the second one that it concerns. */
   on(site: number, object: SyncObject, second?: SyncObject): boolean {
     const kind = this.#kinds[site] ?? 0;
-    this.#mark(object.cell);
+    // Of a thread, the cell is its number; nothing is written.
+    if (kind !== SPAWN && kind !== JOIN) this.#mark(object.cell);
     if (second !== undefined) this.#mark(second.cell);
     if (!this.#isRunning) return false;
     const me = this.current;

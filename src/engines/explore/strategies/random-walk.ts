@@ -1,7 +1,7 @@
 /** The uniform random walk: at each point, any thread that can go on, with the same probability (concurrency 3.1). */
 import type { Scheduler } from "../scheduler.ts";
 import { Sampling } from "./sampling.ts";
-import { anyOf, countOf, isAtMostOne, lowestOf } from "./thread-set.ts";
+import { countOf, isAtMostOne, lowestOf, nthOf } from "./thread-set.ts";
 import { TreeEstimate } from "./tree-estimate.ts";
 
 /** A random walk through the schedules, which measures their number on the way. */
@@ -11,8 +11,9 @@ export class RandomWalk extends Sampling {
 
   choose(_: Scheduler, enabled: number): number {
     if (isAtMostOne(enabled)) return lowestOf(enabled);
-    this.tree.branch(countOf(enabled));
-    return anyOf(enabled, this.random);
+    const branches = countOf(enabled);
+    this.tree.branch(branches);
+    return nthOf(enabled, this.random.below(branches));
   }
 
   committed(): void {

@@ -18,11 +18,16 @@ export function lowestOf(set: number): number {
   return 31 - Math.clz32(set & -set);
 }
 
+/** The `index`th thread of a set, from 0. */
+export function nthOf(set: number, index: number): number {
+  let left = set;
+  for (let skip = index; skip > 0; skip--) left &= left - 1;
+  return lowestOf(left);
+}
+
 /** Any thread of a set of at least two, each with the same probability. */
 export function anyOf(set: number, random: RandomStream): number {
-  let left = set;
-  for (let skip = random.below(countOf(set)); skip > 0; skip--) left &= left - 1;
-  return lowestOf(left);
+  return nthOf(set, random.below(countOf(set)));
 }
 
 /**
