@@ -107,6 +107,26 @@ export class RaceDetector {
     return race && this.#race(race, thread, isWrite, true, what, value);
   }
 
+  /**
+   * The race of an atomic access with atomic ones of other threads that differ from it in some bits of `what`, their size:
+   * such accesses are in no order (ECMAScript memory model). To be asked before `acquire`.
+   */
+  mixed(thread: number, cell: number, isWrite: boolean, what: number, mask: number): Race | undefined {
+    const slot = this.#slot(cell);
+    const row = thread * this.#threads;
+    for (const sort of isWrite ? [ATOMIC_WRITE, ATOMIC_READ] : [ATOMIC_WRITE])
+      for (let other = 0; other < this.#threads; other++) {
+        const at = slot + BY_THREAD + other * THREAD_WORDS + sort;
+        const theirs = this.#state[at + 1] ?? 0;
+        if ((this.#state[at] ?? 0) <= (this.#clocks[row + other] ?? 0)) continue;
+        if (((theirs ^ what) & mask) === 0) continue;
+        const value = this.#state[at + 2] ?? 0;
+        const side = { thread: other, isWrite: sort === ATOMIC_WRITE, isAtomic: true, what: theirs, value };
+        return this.#race({ cell, earlier: side }, thread, isWrite, true, what, value);
+      }
+    return undefined;
+  }
+
   /** What the cell publishes is known to the thread from now on. */
   acquire(thread: number, cell: number): void {
     const from = this.#slot(cell) + this.#published;

@@ -46,7 +46,8 @@ export function execute(world: World, strategy: Strategy, iteration: number): Ex
   const { points, steps } = SCHEDULER;
   strategy.end(SCHEDULER, ending);
   failures.push(...world.end(ending));
-  if (ending === Ending.deadlock && failures.length === 0) failures.push(deadlock(world));
+  if (ending === Ending.deadlock && failures.length === 0 && world.isIdle?.() !== true)
+    failures.push(deadlock(world));
   return { ending, points, steps, failures };
 }
 

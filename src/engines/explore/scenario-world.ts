@@ -18,6 +18,7 @@ import { asCoroutine } from "./program-world.ts";
 import type { Failure } from "./program-world.ts";
 import { Ending, SCHEDULER } from "./scheduler.ts";
 import type { Observer } from "./scheduler.ts";
+import { waitsOf } from "./checks/waits.ts";
 import { CheckList } from "./checks/check-list.ts";
 import type { ExecutionCheck, World } from "./world.ts";
 
@@ -120,6 +121,10 @@ export class ScenarioWorld implements World {
     const tearsDown = this.#setup.skipsTeardown !== true;
     if (failures.length === 0 && tearsDown) failures.push(...this.#leaks());
     return failures;
+  }
+
+  isIdle(): boolean {
+    return waitsOf(SCHEDULER, this.machine.layout).every(({ on }) => on === "interrupt");
   }
 
   cellName(cell: number): string {

@@ -62,6 +62,8 @@ export interface World {
   begin(): void;
   /** Everything wrong with the execution that is over, which ended as an `Ending` says. */
   end(ending: number): readonly Failure[];
+  /** Whether those who cannot go on need not: vCPUs that have halted. Left out: they must. */
+  isIdle?(): boolean;
   /** What a thread is called: `vCPU 0`, `toolstack`. */
   threadName(thread: number): string;
   /** What a cell is called: `vCPU 1 doorbell`. */

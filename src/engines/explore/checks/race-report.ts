@@ -8,6 +8,9 @@ import { SITES } from "../../coroutine/sites.ts";
 const SITE_BITS = 14;
 const SITE = (1 << SITE_BITS) - 1;
 
+/** In a packed access: it was 64 bits wide. */
+export const WIDE: number = 1 << (SITE_BITS + LOCK_NAMES.length);
+
 /** Words races. An access is named by its site and the locks held, packed into one number. */
 export class RaceReport {
   readonly #nameOf: (cell: number) => string;
@@ -19,8 +22,8 @@ export class RaceReport {
   }
 
   /** A site and a bit for each lock held. */
-  pack(site: number, locks: number): number {
-    return site | (locks << SITE_BITS);
+  pack(site: number, locks: number, isWide = false): number {
+    return site | (locks << SITE_BITS) | (isWide ? WIDE : 0);
   }
 
   /** `emulate.ts:120`. */

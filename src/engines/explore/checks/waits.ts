@@ -1,0 +1,59 @@
+/** What each thread waits for, read from its pending operation. */
+import type { Wait } from "../../../checks/deadlock.ts";
+import { cellName } from "../../../checks/cell-names.ts";
+import { LockCell, lockArea } from "../../../locks/lock-area.ts";
+import { LOCK_NAMES, LOCK_WORDS, VCPU_WORDS } from "../../../memory/layout.ts";
+import type { Layout } from "../../../memory/layout.ts";
+import { VcpuCell } from "../../../memory/vcpu-area.ts";
+import { AccessKind } from "../../coroutine/accessors.ts";
+import type { Scheduler } from "../scheduler.ts";
+
+/** Threads that have not ended and cannot go on, with what they wait for. `layout` is null for a small program. */
+export function waitsOf(scheduler: Scheduler, layout: Layout | null): Wait[] {
+  const waits: Wait[] = [];
+  for (let thread = 0; thread < scheduler.threads; thread++) {
+    if (((scheduler.live >>> thread) & 1) === 0 || scheduler.canGoOn(thread)) continue;
+    waits.push(layout === null ? programWait(scheduler, thread) : machineWait(scheduler, thread, layout));
+  }
+  return waits;
+}
+
+function programWait(scheduler: Scheduler, thread: number): Wait {
+  const cell = scheduler.cell[thread] ?? 0;
+  const owner = (of: number): number => (scheduler.view[of] ?? 0) - 1;
+  switch (scheduler.kind[thread]) {
+    case AccessKind.lock:
+      return { thread, on: "lock", for: owner(cell), name: `the lock at cell ${String(cell)}` };
+    case AccessKind.relock: {
+      const isSignalled = (((scheduler.view[cell] ?? 0) >>> thread) & 1) === 0;
+      const lock = scheduler.other[thread] ?? 0;
+      if (isSignalled)
+        return { thread, on: "lock", for: owner(lock), name: `the lock at cell ${String(lock)}` };
+      return { thread, on: "signal", for: -1, name: `the condition at cell ${String(cell)}` };
+    }
+    case AccessKind.join:
+      return { thread, on: "join", for: cell, name: `the end of thread ${String(cell)}` };
+    default:
+      return { thread, on: "cell", for: -1, name: `cell ${String(cell)}` };
+  }
+}
+
+function machineWait(scheduler: Scheduler, thread: number, layout: Layout): Wait {
+  const cell = scheduler.cell[thread] ?? 0;
+  const { locks, vcpus } = layout.regions;
+  const name = cellName(layout, cell);
+  if (cell >= locks.offset && cell < locks.offset + locks.words) {
+    const lock = Math.floor((cell - locks.offset) / LOCK_WORDS);
+    const owner = (scheduler.view[lockArea(layout, lock) + LockCell.owner] ?? 0) - 1;
+    return { thread, on: "lock", for: owner, name: `the ${LOCK_NAMES[lock] ?? "unknown"} lock` };
+  }
+  if (cell >= vcpus.offset && cell < vcpus.offset + vcpus.words) {
+    const vcpu = Math.floor((cell - vcpus.offset) / VCPU_WORDS);
+    const offset = (cell - vcpus.offset) % VCPU_WORDS;
+    if (offset === VcpuCell.flushAcknowledged)
+      return { thread, on: "flush", for: vcpu, name: `the flush of vCPU ${String(vcpu)}` };
+    if (offset === VcpuCell.doorbell && vcpu === thread)
+      return { thread, on: "interrupt", for: -1, name: "an interrupt" };
+  }
+  return { thread, on: "cell", for: -1, name };
+}
