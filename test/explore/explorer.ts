@@ -10,10 +10,22 @@ export interface RunRequest {
   readonly fault?: string;
   readonly checks: readonly string[];
   readonly executions: number;
+  /** Rounds of each program, 1 when left out. */
+  readonly rounds?: number;
   readonly seed: number;
-  /** End at the first failure. */
+  /** End at the first failure, or at the first whose key begins with `finds`. */
   readonly untilFailure: boolean;
+  readonly finds?: string;
   readonly machine?: Partial<MachineConfig>;
+  /** Cells whose declarations the race detector shall not know: region and name. */
+  readonly undeclared?: { readonly region: "domain" | "records" | "vcpus" | "locks"; readonly cell: string };
+}
+
+/** A small program to execute, by the name under which `planted/programs.ts` exports it. */
+export interface ProgramRequest {
+  readonly program: string;
+  readonly executions: number;
+  readonly seed: number;
 }
 
 /** What came of it. */
@@ -32,7 +44,7 @@ export class Explorer {
   });
 
   /** Executes. Throws what the worker threw. */
-  async run(request: RunRequest): Promise<RunResult> {
+  async run(request: RunRequest | ProgramRequest): Promise<RunResult> {
     const reply = once(this.#worker, "message");
     this.#worker.postMessage(request);
     const [result] = (await reply) as [RunResult | { readonly error: string }];

@@ -3,6 +3,15 @@ import { parentPort } from "node:worker_threads";
 import { registerCoroutines } from "../../src/engines/coroutine/hook.ts";
 import { execute, keyOfFailure } from "../../src/engines/explore/execution.ts";
 import type * as Model from "../../src/engines/explore/model.ts";
+import { CheckList } from "../../src/engines/explore/checks/check-list.ts";
+import { LockCheck } from "../../src/engines/explore/checks/lock-check.ts";
+import { ProgramRaceCheck } from "../../src/engines/explore/checks/program-race-check.ts";
+import { RaceCheck } from "../../src/engines/explore/checks/race-check.ts";
+import { DECLARED_GUARDS } from "../../src/checks/guards.ts";
+import { ProgramWorld, asCoroutine } from "../../src/engines/explore/program-world.ts";
+import type { Failure } from "../../src/engines/explore/program-world.ts";
+import type { ExecutionCheck, World } from "../../src/engines/explore/world.ts";
+import { SharedMemory } from "../../src/memory/shared-memory.ts";
 import { makeChecks } from "../../src/engines/explore/checks/scenario-checks.ts";
 import { RandomWalk } from "../../src/engines/explore/strategies/random-walk.ts";
 import { ScenarioWorld } from "../../src/engines/explore/scenario-world.ts";
@@ -11,12 +20,13 @@ import { planStress } from "../../src/engines/stress/plan.ts";
 import { resolveUmbraName } from "../../src/engines/umbra-name.ts";
 import type { Scenario } from "../../src/guest/scenario.ts";
 import type { Fault } from "./planted/faults.ts";
-import type { RunRequest, RunResult } from "./explorer.ts";
+import type { ProgramRequest, RunRequest, RunResult } from "./explorer.ts";
 
 resolveUmbraName();
 const here = (path: string): string => new URL(path, import.meta.url).href;
 const model = here("../../src/engines/explore/model.ts");
 const faults = here("planted/faults.ts");
+const programs = here("planted/programs.ts");
 const scenarios = [
   "map-unmap-shootdown",
   "shared-address-space",
@@ -25,15 +35,57 @@ const scenarios = [
   "exec-exit",
   "p2m-under-load",
   "mode-switches",
+  "not-present-churn",
 ];
 const urls = new Map(scenarios.map((name) => [name, here(`../../scenarios/${name}.ts`)]));
-const modules = registerCoroutines([model, faults, ...urls.values()]);
+const modules = registerCoroutines([model, faults, programs, ...urls.values()]);
 const loadedModel = (await import(modules.address(model))) as typeof Model;
 const loadedFaults = (await import(modules.address(faults))) as Readonly<Record<string, Fault>>;
+const loadedPrograms = (await import(modules.address(programs))) as Readonly<
+  Record<string, (world: ProgramWorld) => void>
+>;
 
-async function run(request: RunRequest): Promise<RunResult> {
-  const world = await makeWorld(request);
-  SCHEDULER.pointsMax = 200_000;
+class ProgramUnderChecks implements World {
+  readonly name: string;
+  readonly observer = new CheckList([
+    new ProgramRaceCheck(ProgramWorld.cells),
+    new LockCheck(null, (thread) => this.threadName(thread)),
+  ]);
+  readonly #memory = SharedMemory.create(ProgramWorld.cells);
+  #world = new ProgramWorld(this.#memory);
+
+  constructor(name: string) {
+    this.name = name;
+    SCHEDULER.adopt(this.#memory.view);
+  }
+
+  begin(): void {
+    SCHEDULER.restore();
+    SCHEDULER.begin();
+    this.#world = new ProgramWorld(loadedModel.SharedMemory.attach(this.#memory.handle));
+    const program = loadedPrograms[this.name];
+    if (program === undefined) throw new RangeError(`there is no program ${this.name}`);
+    SCHEDULER.add(asCoroutine(program(this.#world)));
+    this.observer.begin();
+  }
+
+  end(ending: number): readonly Failure[] {
+    return [...this.observer.end(ending), ...this.#world.failures];
+  }
+
+  threadName(thread: number): string {
+    return `thread ${String(thread)}`;
+  }
+
+  cellName(cell: number): string {
+    return `cell ${String(cell)}`;
+  }
+}
+
+async function run(request: RunRequest | ProgramRequest): Promise<RunResult> {
+  const world = "program" in request ? new ProgramUnderChecks(request.program) : await makeWorld(request);
+  const untilFailure = "untilFailure" in request && request.untilFailure;
+  SCHEDULER.pointsMax = 150_000;
   const result: RunResult = { executions: 0, failed: 0, points: 0, found: {} };
   const walk = new RandomWalk(request.seed);
   for (let iteration = 0; iteration < request.executions; iteration++) {
@@ -43,7 +95,8 @@ async function run(request: RunRequest): Promise<RunResult> {
     result.points += execution.points;
     if (execution.failures.length > 0) result.failed++;
     for (const failure of execution.failures) result.found[keyOfFailure(failure)] ??= failure.message;
-    if (execution.failures.length > 0 && request.untilFailure) break;
+    const finds = "finds" in request ? (request.finds ?? "") : "";
+    if (untilFailure && execution.failures.some((each) => keyOfFailure(each).startsWith(finds))) break;
   }
   return result;
 }
@@ -54,6 +107,8 @@ async function makeWorld({
   seed,
   checks,
   machine,
+  undeclared,
+  rounds = 1,
 }: RunRequest): Promise<ScenarioWorld> {
   const url = urls.get(name);
   if (url === undefined) throw new RangeError(`the runner has no scenario ${name}`);
@@ -77,13 +132,23 @@ async function makeWorld({
     guest,
     options: chosen,
     seed,
-    rounds: 1,
-    checks: (world) => makeChecks(world, checks),
+    rounds,
+    checks: (world) =>
+      undeclared === undefined ? makeChecks(world, checks) : [withoutDeclaration(world, undeclared)],
     ...(plant === undefined ? {} : { mutate: plant }),
   });
 }
 
-parentPort?.on("message", (request: RunRequest) => {
+/** A race detector that does not know one declaration. */
+function withoutDeclaration(
+  { machine }: ScenarioWorld,
+  { region, cell }: NonNullable<RunRequest["undeclared"]>,
+): ExecutionCheck {
+  const declared = { ...DECLARED_GUARDS, [region]: { ...DECLARED_GUARDS[region], [cell]: undefined } };
+  return new RaceCheck(machine, "intent", declared);
+}
+
+parentPort?.on("message", (request: RunRequest | ProgramRequest) => {
   run(request).then(
     (result) => parentPort?.postMessage(result),
     (error: unknown) =>

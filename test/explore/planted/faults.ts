@@ -3,8 +3,13 @@
  * one. They are loaded as coroutines, like the model; a call of `super` is one that the rewriter knows.
  */
 import type { HostedVcpu } from "../../../src/hypervisor/machine.ts";
+import { FaultHandler } from "../../../src/hypervisor/shadow/fault.ts";
 import { Pool } from "../../../src/hypervisor/shadow/pool.ts";
 import { Propagation } from "../../../src/hypervisor/shadow/propagate.ts";
+import { EntrySetter } from "../../../src/hypervisor/shadow/set-entry.ts";
+import { LockSite } from "../../../src/locks/lock-class.ts";
+import { RecursiveLock } from "../../../src/locks/lock.ts";
+import { FaultAnswer } from "../../../src/machine/exits.ts";
 import { NO_MFN, mfn } from "../../../src/memory/units.ts";
 import type { Mfn } from "../../../src/memory/units.ts";
 
@@ -83,4 +88,62 @@ export function mapsNextFrame({ shadow }: HostedVcpu): void {
     }
   }
   Object.assign(shadow, { propagation: new Wrong(shadow) });
+}
+
+/** A shadow entry is written in two halves. */
+export function writesHalves({ shadow }: HostedVcpu): void {
+  class Halving extends EntrySetter {
+    override setLeaf(cell: number, wantedLow: number, wantedHigh: number): number {
+      const result = super.setLeaf(cell, wantedLow, wantedHigh);
+      shadow.memory.storeWord(cell, shadow.memory.loadWord(cell));
+      return result;
+    }
+  }
+  Object.assign(shadow, { entries: new Halving(shadow) });
+}
+
+/** The flags of a page are looked at before the lock is taken. */
+export function looksBeforeLocking({ shadow }: HostedVcpu): void {
+  class Hasty extends FaultHandler {
+    override handle(errorCode: number): number {
+      shadow.frames.shadowFlags(mfn(1));
+      return super.handle(errorCode);
+    }
+  }
+  Object.assign(shadow, { fault: new Hasty(shadow) });
+}
+
+/** The heap's lock is taken first, the paging lock inside it. */
+export function locksInsideHeap(hosted: HostedVcpu): void {
+  const { shadow, held, vcpu } = hosted;
+  const heapLock = new RecursiveLock(
+    shadow.memory,
+    shadow.layout,
+    "heap",
+    shadow.config.lockKind,
+    vcpu,
+    held,
+  );
+  class Nesting extends FaultHandler {
+    override handle(errorCode: number): number {
+      heapLock.acquire(LockSite.test);
+      shadow.lock.acquire(LockSite.page_fault);
+      shadow.lock.release();
+      heapLock.release();
+      return super.handle(errorCode);
+    }
+  }
+  Object.assign(shadow, { fault: new Nesting(shadow) });
+}
+
+/** No fault is ever fixed. */
+export function fixesNothing({ shadow }: HostedVcpu): void {
+  class Idle extends FaultHandler {
+    override handle(): number {
+      shadow.lock.acquire(LockSite.page_fault);
+      shadow.lock.release();
+      return FaultAnswer.retry;
+    }
+  }
+  Object.assign(shadow, { fault: new Idle(shadow) });
 }
