@@ -1,11 +1,10 @@
 /** Coroutines do what the original does, in the same order, whoever runs in between; errors name the same lines. */
-import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { Worker } from "node:worker_threads";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { Conversation } from "./conversation.ts";
 import type { RunOutcome } from "./both-builds.ts";
 import { translated } from "./translate.ts";
 
@@ -16,26 +15,21 @@ interface Answer {
 }
 
 let folder = "";
-let worker: Worker;
+let thread: Conversation;
 
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), "umbra-coroutines-"));
-  worker = new Worker(new URL("both-builds.ts", import.meta.url), {
-    execArgv: ["--disable-warning=ExperimentalWarning"],
-  });
+  thread = new Conversation(new URL("both-builds.ts", import.meta.url));
 });
 
 afterAll(async () => {
-  await worker.terminate();
+  await thread.end();
   rmSync(folder, { recursive: true });
 });
 
 async function runBoth(files: Readonly<Record<string, string>>): Promise<Answer> {
   for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text);
-  worker.postMessage(pathToFileURL(join(folder, Object.keys(files)[0] ?? "")).href);
-  const [answer] = (await once(worker, "message")) as [Answer | string];
-  if (typeof answer === "string") throw new Error(answer);
-  return answer;
+  return thread.ask(pathToFileURL(join(folder, Object.keys(files)[0] ?? "")).href);
 }
 
 const SNIPPETS: Readonly<Record<string, string>> = {
