@@ -1,6 +1,6 @@
 /** Thread that runs single-vCPU guests in both builds and compares everything that they leave behind. */
 import { parentPort, workerData } from "node:worker_threads";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { Loader } from "../../../src/guest/loader.ts";
 import type { GuestFormat, Scenario } from "../../../src/guest/scenario.ts";
 import { Machine } from "../../../src/hypervisor/machine.ts";
@@ -229,10 +229,15 @@ async function compareScripts({
   seed,
   isTampered,
 }: Extract<Question, { kind: "scripts" }>): Promise<Comparison> {
-  const pairs: [Side, Side][] = [];
-  for (const guest of ["2level", "pae", "4level"] as const)
-    for (const preset of ["talk", "talk-before"] as const)
-      pairs.push(await pair(SCRIPTED_URL, { config: configFor(preset), guest, options: {}, rounds: 1 }));
+  const subjects = (["2level", "pae", "4level"] as const).flatMap((guest) =>
+    (["talk", "talk-before"] as const).map((era) => ({
+      config: configFor(era),
+      guest,
+      options: {},
+      rounds: 1,
+    })),
+  );
+  const pairs = await Promise.all(subjects.map((subject) => pair(SCRIPTED_URL, subject)));
   let [compared, points] = [0, 0];
   const property = fc.property(fc.nat(pairs.length - 1), script, (index, operations) => {
     const [plain, coroutine] = pairs[index] ?? [];
