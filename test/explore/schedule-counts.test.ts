@@ -47,7 +47,7 @@ test.each(COUNTS)("source-DPOR executes $program once for each trace", async ({ 
   const observed = await lab.ask("observe", { ...ALL, program, strategy: "dpor", withForms: true });
   expect(observed).toMatchObject({ executions: traces, whole: traces, isExhausted: true, remaining: 0 });
   expect(observed.forms).toHaveLength(traces);
-  expect(observed.completed).toBe(`no failure in any schedule (${String(traces)} executions stand for all)`);
+  expect(observed.completed).toBe(`no failure in any schedule (${String(traces)} executions for all)`);
 });
 
 test("stringbuffer has 168 schedules when the assertion ends the execution", async () => {

@@ -9,7 +9,7 @@ import { Ending } from "../scheduler.ts";
 import type { Scheduler } from "../scheduler.ts";
 import type { Learnt, Search } from "../strategy.ts";
 import { countOf, isAtMostOne, lowestOf, nthAfter } from "./thread-set.ts";
-import { searchedShare } from "./tree-estimate.ts";
+import { countOfExecutions, searchedShare } from "./tree-estimate.ts";
 
 const YIELD = AccessKind.yield;
 
@@ -52,14 +52,14 @@ export class BoundedSearch implements Search {
   #hasYielded = false;
   #isFirst = true;
   /** The bound has cut choices off in this round. */
-  #isCut = false;
+  #isCutOff = false;
   #isOver = false;
   /** Executions of this round: all, and those with the very cost of the bound. */
   #executions = 0;
   #counted = 0;
   #countedBefore = 0;
-  /** Executions that the step cap ended. */
-  #capped = 0;
+  /** Executions that did not come to their end; one that a failure has stopped did, as far as it goes. */
+  #cut = 0;
 
   constructor({ name, bounding, boundMax }: BoundedOptions) {
     this.name = name;
@@ -79,7 +79,7 @@ export class BoundedSearch implements Search {
 
   /** Whether every schedule of the program was executed to its end. */
   get hasAll(): boolean {
-    return this.#isOver && !this.#isCut && this.#capped === 0;
+    return this.#isOver && !this.#isCutOff && this.#cut === 0;
   }
 
   begin(): boolean {
@@ -125,20 +125,21 @@ export class BoundedSearch implements Search {
   end(_: Scheduler, ending: number): void {
     this.#executions++;
     if (this.#cost === this.#bound || this.#bounding === "none") this.#counted++;
-    if (ending === Ending.capped) this.#capped++;
+    if (ending === Ending.capped || ending === Ending.abandoned) this.#cut++;
   }
 
   completed(): string | null {
-    const cut = this.#capped === 0 ? "" : `, of which the step cap cut ${String(this.#capped)} short`;
-    const found = (count: number): string => `(${String(count)} executions${cut})`;
-    if (this.#isOver && !this.#isCut) return `no failure in any schedule ${found(this.schedules)}`;
+    if (this.#isOver && this.#cut > 0) return `inconclusive: ${countOfExecutions(this.#cut)} were cut short`;
+    if (this.#isOver && !this.#isCutOff) {
+      return `no failure in any schedule (${countOfExecutions(this.schedules)})`;
+    }
     const bound = this.#isOver ? this.#bound : this.#bound - 1;
-    if (bound < 0) return null;
+    if (bound < 0 || this.#cut > 0) return null;
     const unit = this.#bounding === "delays" ? "delay" : "preemption";
     const count = this.#isOver ? this.schedules : this.#countedBefore;
     const most =
       bound === 0 ? `without a ${unit}` : `with <= ${String(bound)} ${unit}${bound > 1 ? "s" : ""}`;
-    return `no failure ${most} ${found(count)}`;
+    return `no failure ${most} (${countOfExecutions(count)})`;
   }
 
   /** Executions of this round that remain. */
@@ -164,7 +165,7 @@ export class BoundedSearch implements Search {
     let within = all;
     if (this.#bounding === "delays") within = Math.min(all, left + 1);
     else if (goesOn && left === 0) within = 1;
-    if (within < all) this.#isCut = true;
+    if (within < all) this.#isCutOff = true;
     return within;
   }
 
@@ -184,10 +185,10 @@ export class BoundedSearch implements Search {
   }
 
   #nextRound(): boolean {
-    this.#isOver = !this.#isCut || this.#bound === this.#boundMax;
+    this.#isOver = !this.#isCutOff || this.#bound === this.#boundMax;
     if (this.#isOver) return false;
     this.#bound++;
-    this.#isCut = false;
+    this.#isCutOff = false;
     this.#countedBefore += this.#counted;
     this.#counted = 0;
     this.#executions = 0;

@@ -92,6 +92,16 @@ export class EventLog {
     return this.#count;
   }
 
+  /** `AccessKind` of the last event, that of a read when it was an exchange that failed; -1 before the first. */
+  get lastKind(): number {
+    return this.#count === 0 ? NONE : (this.#kind[this.#count - 1] ?? NONE);
+  }
+
+  /** Whether the last event may have changed anything. */
+  get lastWrites(): boolean {
+    return this.#count > 0 && writes(this.#kind[this.#count - 1] ?? 0);
+  }
+
   /** Whether the last event and a thread's pending operation are dependent. */
   isLastDependent(scheduler: Scheduler, thread: number): boolean {
     return this.#isDependent(this.#count - 1, pendingOf(scheduler, thread));

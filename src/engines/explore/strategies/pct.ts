@@ -81,9 +81,10 @@ export class Pct extends Sampling {
   }
 
   end(_: Scheduler, ending: number): void {
-    // A livelock has as many points as the cap lets it; change points must not be spread over them.
+    // A loop that starved the others has as many points as it was let; change points must not be spread over them.
     const isWhole = ending === Ending.done || ending === Ending.deadlock;
-    if (isWhole) this.#pointsMax = Math.max(this.#pointsMax, this.#points);
+    const wasFair = this.#fairFrom === 0 || this.#points <= this.#fairFrom;
+    if (isWhole && wasFair) this.#pointsMax = Math.max(this.#pointsMax, this.#points);
   }
 
   override learnt(): Learnt {

@@ -19,8 +19,9 @@ const MEASURING = 16;
 const TINY_POINTS = 64;
 /** And small with so few interleavings. */
 const SMALL_TREE = 1e5;
-/** Whatever the estimate was, a systematic search ends after so many executions. */
-const SYSTEMATIC_MOST = 2e5;
+/** Searches that take more executions than this are given up: of all schedules with few preemptions, and of all. */
+const BOUNDED_MOST = 5000;
+const DPOR_MOST = 2e5;
 const PREEMPTIONS_MOST = 2;
 /** Shares of the turns; what is left is the random walk's. */
 const POS_PERCENT = 40;
@@ -72,7 +73,8 @@ export class Portfolio implements Search {
     if (this.#measuring > 0) return this.#walk.begin(scheduler, iteration);
     for (let search = this.#searches[0]; search !== undefined; search = this.#searches[0]) {
       this.#active = search;
-      if (this.#searched++ < SYSTEMATIC_MOST && search.begin()) return true;
+      const most = search === this.#dpor ? DPOR_MOST : BOUNDED_MOST;
+      if (this.#searched++ < most && search.begin()) return true;
       if (search.hasAll) return false;
       this.#searched = 0;
       this.#searches.shift();

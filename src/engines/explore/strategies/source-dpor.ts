@@ -5,12 +5,17 @@
  *
  * Complete when executions end, all that varies is the schedule, and a failed assertion does not end its thread.
  */
-import { Ending } from "../scheduler.ts";
+import { AccessKind } from "../../coroutine/accessors.ts";
+import { Ending, THREADS_MAX } from "../scheduler.ts";
 import type { Scheduler } from "../scheduler.ts";
 import type { Learnt, Search } from "../strategy.ts";
 import { EventLog } from "./event-log.ts";
 import { countOf, lowestOf, nthAfter } from "./thread-set.ts";
-import { searchedShare } from "./tree-estimate.ts";
+import { countOfExecutions, searchedShare } from "./tree-estimate.ts";
+
+const YIELD = AccessKind.yield;
+/** A thread that has paused so often while nothing was written waits for a write. */
+const PAUSES_MOST = 3;
 
 /** A state of the execution, before the event with its number. */
 interface State {
@@ -32,6 +37,10 @@ export class SourceDpor implements Search {
   readonly #states: State[] = [];
   readonly #log = new EventLog();
   #current = -1;
+  /** How often each thread has paused since anything was written. */
+  readonly #pauses = new Int32Array(THREADS_MAX);
+  /** Whether a thread has ever been kept from trying again. */
+  #hasFolded = false;
   #isFirst = true;
   #isOver = false;
   #executions = 0;
@@ -61,15 +70,18 @@ export class SourceDpor implements Search {
     }
     this.#isFirst = false;
     this.#current = -1;
+    this.#pauses.fill(0);
     // The last choice is a new one, unless there is none.
     this.#log.begin(Math.max(0, this.#states.length - 1));
     return true;
   }
 
-  choose(scheduler: Scheduler, enabled: number): number {
+  choose(scheduler: Scheduler, able: number): number {
     const depth = this.#log.settle(scheduler);
+    this.#noteProgress();
     const known = this.#states[depth];
     if (known !== undefined) return known.chosen;
+    const enabled = this.#withoutIdle(able);
     this.#analyse(scheduler);
     const sleep = this.#stillAsleep(scheduler, this.#states[depth - 1]);
     const chosen = this.#firstChoice(enabled & ~sleep);
@@ -102,9 +114,10 @@ export class SourceDpor implements Search {
 
   completed(): string | null {
     if (!this.#isOver) return null;
-    const count = `${String(this.#executions)} executions`;
+    const count = countOfExecutions(this.#executions);
     if (this.#cut > 0) return `inconclusive: ${String(this.#cut)} of ${count} were cut short`;
-    return `no failure in any schedule (${count} stand for all)`;
+    const folded = this.#hasFolded ? `, with ${String(PAUSES_MOST)} tries of a loop before others go on` : "";
+    return `no failure in any schedule (${count} for all${folded})`;
   }
 
   /** By the choices that are known to be needed: more may be found. */
@@ -123,10 +136,30 @@ export class SourceDpor implements Search {
     // A search goes by its own stack.
   }
 
-  /** The thread that runs if it may; few preemptions make for schedules that are easy to read. */
+  #noteProgress(): void {
+    if (this.#log.lastWrites) this.#pauses.fill(0);
+    else if (this.#log.lastKind === YIELD) {
+      this.#pauses[this.#current] = (this.#pauses[this.#current] ?? 0) + 1;
+    }
+  }
+
+  /** A loop that tries again and again would see the same: it goes on when something was written. */
+  #withoutIdle(able: number): number {
+    let others = able;
+    for (let set = able; set !== 0; set &= set - 1) {
+      const thread = lowestOf(set);
+      if ((this.#pauses[thread] ?? 0) >= PAUSES_MOST) others &= ~(1 << thread);
+    }
+    if (others === 0 || others === able) return able;
+    this.#hasFolded = true;
+    return others;
+  }
+
+  /** The thread that runs if it may and does not pause; few preemptions make for schedules that are easy to read. */
   #firstChoice(awake: number): number {
     if (awake === 0) return -1;
-    const bit = this.#current < 0 ? 0 : 1 << this.#current;
+    const goesOn = this.#current >= 0 && this.#log.lastKind !== YIELD;
+    const bit = goesOn ? 1 << this.#current : 0;
     return (awake & bit) === 0 ? nthAfter(awake, this.#current, 0) : this.#current;
   }
 

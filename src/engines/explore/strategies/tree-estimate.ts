@@ -49,3 +49,8 @@ export function searchedShare(nodes: Iterable<{ readonly done: number; readonly 
   }
   return share;
 }
+
+/** A number of executions, in words. */
+export function countOfExecutions(count: number): string {
+  return `${String(count)} execution${count === 1 ? "" : "s"}`;
+}
