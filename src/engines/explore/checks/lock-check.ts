@@ -64,7 +64,6 @@ export class LockCheck implements ExecutionCheck {
   end(ending: number): readonly Failure[] {
     if (ending !== Ending.deadlock) return this.#failures;
     const waits = waitsOf(SCHEDULER, this.#layout);
-    const isLive = (thread: number): boolean => ((SCHEDULER.live >>> thread) & 1) !== 0;
     const verdict = judgeDeadlock(waits, isLive, this.#threadName);
     if (verdict === undefined) return this.#failures;
     const { kind, message } = verdict;
@@ -119,6 +118,10 @@ export class LockCheck implements ExecutionCheck {
       ? `the lock at cell ${String(lock)}`
       : `the ${LOCK_NAMES[lock] ?? "unknown"} lock`;
   }
+}
+
+function isLive(thread: number): boolean {
+  return ((SCHEDULER.live >>> thread) & 1) !== 0;
 }
 
 function placeOf(site: number): string {

@@ -20,6 +20,9 @@ import type { ExecutionCheck } from "../world.ts";
 import { RaceReport } from "./race-report.ts";
 
 const { read: READ, write: WRITE, exchange: EXCHANGE, fill: FILL, wait: WAIT, update: UPDATE } = AccessKind;
+const LOCK_OF_GUARD: ReadonlyMap<string, number> = new Map(
+  LOCK_NAMES.map((name, lock) => [`${name} lock`, lock]),
+);
 const PAGE_SHIFT = 10;
 const ENTRY = 2;
 
@@ -149,19 +152,11 @@ export class RaceCheck implements ExecutionCheck {
   }
 
   #holdsGuard(cell: number): boolean {
-    switch (this.#guards.guard(cell)) {
-      case "paging lock":
-        return (this.#locks & (1 << LOCK_NAMES.indexOf("paging"))) !== 0;
-      case "p2m lock":
-        return (this.#locks & (1 << LOCK_NAMES.indexOf("p2m"))) !== 0;
-      case "heap lock":
-        return (this.#locks & (1 << LOCK_NAMES.indexOf("heap"))) !== 0;
-      case "atomic":
-        return false;
-      default:
-        // Whoever takes a lock writes its words before its name stands in them: order alone decides.
-        return true;
-    }
+    const guard = this.#guards.guard(cell);
+    if (guard === "atomic") return false;
+    const lock = LOCK_OF_GUARD.get(guard);
+    // Whoever takes a lock writes its words before its name stands in them: there, order alone decides.
+    return lock === undefined || (this.#locks & (1 << lock)) !== 0;
   }
 
   /** An entry of a live table is read and written whole: half of one is a translation that nobody made. */

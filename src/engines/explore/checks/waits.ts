@@ -21,21 +21,16 @@ export function waitsOf(scheduler: Scheduler, layout: Layout | null): Wait[] {
 function programWait(scheduler: Scheduler, thread: number): Wait {
   const cell = scheduler.cell[thread] ?? 0;
   const owner = (of: number): number => (scheduler.view[of] ?? 0) - 1;
-  switch (scheduler.kind[thread]) {
-    case AccessKind.lock:
-      return { thread, on: "lock", for: owner(cell), name: `the lock at cell ${String(cell)}` };
-    case AccessKind.relock: {
-      const isSignalled = (((scheduler.view[cell] ?? 0) >>> thread) & 1) === 0;
-      const lock = scheduler.other[thread] ?? 0;
-      if (isSignalled)
-        return { thread, on: "lock", for: owner(lock), name: `the lock at cell ${String(lock)}` };
-      return { thread, on: "signal", for: -1, name: `the condition at cell ${String(cell)}` };
-    }
-    case AccessKind.join:
-      return { thread, on: "join", for: cell, name: `the end of thread ${String(cell)}` };
-    default:
-      return { thread, on: "cell", for: -1, name: `cell ${String(cell)}` };
-  }
+  const kind = scheduler.kind[thread] ?? AccessKind.read;
+  if (kind === AccessKind.lock)
+    return { thread, on: "lock", for: owner(cell), name: `the lock at cell ${String(cell)}` };
+  if (kind === AccessKind.join)
+    return { thread, on: "join", for: cell, name: `the end of thread ${String(cell)}` };
+  if (kind !== AccessKind.relock) return { thread, on: "cell", for: -1, name: `cell ${String(cell)}` };
+  if ((((scheduler.view[cell] ?? 0) >>> thread) & 1) !== 0)
+    return { thread, on: "signal", for: -1, name: `the condition at cell ${String(cell)}` };
+  const lock = scheduler.other[thread] ?? 0;
+  return { thread, on: "lock", for: owner(lock), name: `the lock at cell ${String(lock)}` };
 }
 
 function machineWait(scheduler: Scheduler, thread: number, layout: Layout): Wait {
