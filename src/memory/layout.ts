@@ -65,8 +65,9 @@ export const LOCK_WORDS = 256;
 export const VCPU_WORDS = 128;
 /** Words of one TLB or paging-structure cache entry. */
 export const TLB_ENTRY_WORDS = 4;
-/** Operations that are kept of each vCPU, a power of two, and the words of one (recent-operations.ts). */
+/** Operations that are kept of each vCPU, a power of two. */
 export const RECENT_ENTRIES = 16;
+/** Words of one of them (recent-operations.ts). */
 export const RECENT_ENTRY_WORDS = 4;
 /** Words of the domain's own state (domain-area.ts). */
 export const DOMAIN_WORDS = 128;

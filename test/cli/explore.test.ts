@@ -153,14 +153,15 @@ export default defineScenario({
     expect(readdirSync(folder)).toEqual(before);
   });
 
-  test.each(["umbra1:m07", "nonsense", "umbra1:m07?vcpus=1&guest=4level&seed=1&rounds=1&preset=talk:1:k:Ag"])(
-    "is a bad token: %s",
-    async (token) => {
-      const { code, err } = await umbra(["replay", token]);
-      expect([code, err.trim().split("\n").length]).toEqual([2, 1]);
-      expect(err).toContain("token");
-    },
-  );
+  test.each([
+    "umbra1:m07",
+    "nonsense",
+    "umbra1:m07?vcpus=1&guest=4level&seed=1&rounds=1&preset=talk&steps=9:1:k:Ag",
+  ])("is a bad token: %s", async (token) => {
+    const { code, err } = await umbra(["replay", token]);
+    expect([code, err.trim().split("\n").length]).toEqual([2, 1]);
+    expect(err).toContain("token");
+  });
 });
 
 test("Ctrl-C ends it with what is known", async () => {

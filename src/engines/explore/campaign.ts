@@ -69,9 +69,10 @@ class Campaign {
 
   async #explore(began: number): Promise<ExploreReport[]> {
     const { target, strategy, seed, keepsGoing, workers } = this.#plan;
-    const task: ExploreTask = { kind: "explore", target, strategy, seed, keepsGoing, cells: this.#cells };
     const state = { running: workers };
-    const runs = Array.from({ length: workers }, async () => {
+    const runs = Array.from({ length: workers }, async (_, worker) => {
+      const cells = this.#cells;
+      const task: ExploreTask = { kind: "explore", target, strategy, seed, keepsGoing, worker, cells };
       try {
         return await this.#pool.run(task);
       } catch (error) {

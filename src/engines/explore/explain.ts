@@ -96,6 +96,8 @@ class ReversingStrategy implements Strategy {
   /** Operations that the second step's thread has performed when the step is. */
   readonly #until: number;
   #step = 0;
+  /** Operations that it has performed: the scheduler's own count begins only when the thread does. */
+  #performed = 0;
   #hasGone = false;
 
   constructor(trace: readonly Step[], directives: readonly Directive[], { first, second }: Constraint) {
@@ -109,6 +111,7 @@ class ReversingStrategy implements Strategy {
 
   begin(): boolean {
     this.#step = 0;
+    this.#performed = 0;
     this.#hasGone = false;
     this.hasReversed = false;
     return true;
@@ -118,7 +121,7 @@ class ReversingStrategy implements Strategy {
     if (this.#step < this.#first) {
       const next = this.#trace[this.#step]?.thread ?? 0;
       if (((enabled >>> next) & 1) !== 0) return next;
-    } else if (!this.#hasGone && (scheduler.performed[this.#hurried] ?? 0) < this.#until) {
+    } else if (!this.#hasGone && this.#performed < this.#until) {
       if (((enabled >>> this.#hurried) & 1) !== 0) return this.#hurried;
       const others = enabled & ~(1 << this.#held);
       if (others !== 0) return defaultChoice(scheduler.current, others);
@@ -126,11 +129,11 @@ class ReversingStrategy implements Strategy {
     return this.#directed.choose(scheduler, enabled);
   }
 
-  committed(scheduler: Scheduler, thread: number): void {
+  committed(_: Scheduler, thread: number): void {
+    if (thread === this.#hurried) this.#performed++;
     if (this.#step++ < this.#first) return;
     if (thread === this.#held) this.#hasGone = true;
-    if (thread === this.#hurried && scheduler.performed[thread] === this.#until)
-      this.hasReversed = !this.#hasGone;
+    if (thread === this.#hurried && this.#performed === this.#until) this.hasReversed = !this.#hasGone;
   }
 
   spawned(): void {

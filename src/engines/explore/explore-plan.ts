@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { machineWish } from "../../guest/scenario.ts";
 import type { GuestFormat, Scenario } from "../../guest/scenario.ts";
 import { minimumPool } from "../../hypervisor/machine-config.ts";
+import type { PresetName } from "../../hypervisor/machine-config.ts";
 import type { ExploreSettings } from "../../report/types.ts";
 import { UsageError } from "../errors.ts";
 import {
@@ -75,58 +76,25 @@ const SECONDS = { min: 0.1, max: 7 * 24 * 3600 };
 const SCHEDULES = { min: 1, max: 2 ** 31 - 1 };
 const SEED = { min: 0, max: 2 ** 32 - 1 };
 const ROUNDS = { min: 1, max: 1000 };
+const STEPS = { min: 1, max: POINTS_MAX };
 const DEFAULT_POINTS_MAX = 200_000;
 /** Small, so that entries are evicted and audits are quick. */
 const SMALL_TLB = { tlbSets: 4, tlbWays: 2 };
 
 /** Plans what is asked for. Throws UsageError for everything that cannot be. */
 export async function planExplore(request: ExploreRequest): Promise<ExplorePlan> {
-  const preset = presetName(request.preset ?? DEFAULT_PRESET);
-  const { request: machine, others } = machineRequest(preset, request.set ?? []);
-  const own = bundledMutant(request.scenario);
-  const { url, scenario } = await loadScenario(own === undefined ? request.scenario : fileURLToPath(own));
-  const mutant = request.mutant === undefined ? null : mutantUrl(request.mutant);
-  // A mutant has a scenario of its own, which makes the machine ready for it.
-  const isPrepared = own !== undefined || url === mutant;
-  const machineOfMutant = isPrepared ? (await importMutant(url)).machine : undefined;
-  const small = request.isWhole === true ? undefined : scenario.small;
-  const guest = guestOf(scenario, request.guest);
-  const vcpus = vcpusOf(scenario, small?.vcpus, request.vcpus);
-  const chosen = Object.entries(small?.options ?? {}).map(([name, value]) => [name, String(value)] as const);
-  const options = scenarioOptions(scenario, [...chosen, ...others], SETTING_NAMES);
-  const wish = {
-    ...SMALL_TLB,
-    ...machineWish(scenario, vcpus, options),
-    ...small?.machine,
-    ...machineOfMutant,
-    vcpus,
-  };
-  const config = requestedMachine(machine, { poolPages: minimumPool(wish), ...wish });
   const strategy = strategyOf(request.strategy ?? "portfolio");
-  const seed = request.seed === undefined ? randomInt(2 ** 31) : wholeNumber("--seed", request.seed, SEED);
   const limits = limitsOf(request);
-  const rounds = wholeNumber("--rounds", request.rounds ?? "1", ROUNDS);
-  const pointsMax = wholeNumber("--steps", request.steps ?? String(DEFAULT_POINTS_MAX), {
-    min: 1,
-    max: POINTS_MAX,
-  });
-  const settings: ExploreSettings = {
-    scenario: scenario.name,
-    guest,
-    vcpus,
-    preset,
-    mutant: request.mutant ?? null,
-    strategy,
-    seed,
-    ...limits,
-    rounds,
-    pointsMax,
-    switches: config.switches,
-    machine: settingsOf(config),
-    options,
-  };
+  const preset = presetName(request.preset ?? DEFAULT_PRESET);
+  const { name, target } = await targetOf(request, preset);
+  const { guest, config, seed, rounds, pointsMax, options } = target;
+  const { vcpus, switches } = config;
+  const mutant = request.mutant ?? null;
+  const machine = settingsOf(config);
+  const run = { guest, vcpus, preset, mutant, seed, rounds };
+  const settings = { scenario: name, ...run, strategy, ...limits, pointsMax, switches, machine, options };
   return {
-    target: { kind: "scenario", url, guest, config, options, seed, rounds, mutant, isPrepared, pointsMax },
+    target,
     strategy,
     seed,
     ...limits,
@@ -136,18 +104,43 @@ export async function planExplore(request: ExploreRequest): Promise<ExplorePlan>
     settings,
     token: {
       scenario: request.scenario,
-      settings: {
-        vcpus,
-        guest,
-        seed,
-        rounds,
-        preset,
-        mutant: request.mutant ?? null,
-        set: request.set ?? [],
-      },
+      settings: { ...run, isWhole: request.isWhole === true, pointsMax, set: request.set ?? [] },
     },
     command: commandOf(request, settings),
   };
+}
+
+/** What is to be explored, and the scenario's name. */
+async function targetOf(
+  request: ExploreRequest,
+  preset: PresetName,
+): Promise<{ readonly name: string; readonly target: ScenarioTarget }> {
+  const { request: machine, others } = machineRequest(preset, request.set ?? []);
+  const own = bundledMutant(request.scenario);
+  const { url, scenario } = await loadScenario(own === undefined ? request.scenario : fileURLToPath(own));
+  const mutant = request.mutant === undefined ? null : mutantUrl(request.mutant);
+  // A mutant has a scenario of its own, which makes the machine ready for it.
+  const isPrepared = own !== undefined || url === mutant;
+  const machineOfMutant = isPrepared ? (await importMutant(url)).machine : undefined;
+  const small = request.isWhole === true ? undefined : scenario.small;
+  const vcpus = vcpusOf(scenario, small?.vcpus, request.vcpus);
+  const chosen = Object.entries(small?.options ?? {}).map(([name, value]) => [name, String(value)] as const);
+  const options = scenarioOptions(scenario, [...chosen, ...others], SETTING_NAMES);
+  const wishes = { ...SMALL_TLB, ...machineWish(scenario, vcpus, options), ...small?.machine };
+  const wish = { ...wishes, ...machineOfMutant, vcpus };
+  const target: ScenarioTarget = {
+    kind: "scenario",
+    url,
+    guest: guestOf(scenario, request.guest),
+    config: requestedMachine(machine, { poolPages: minimumPool(wish), ...wish }),
+    options,
+    seed: request.seed === undefined ? randomInt(2 ** 31) : wholeNumber("--seed", request.seed, SEED),
+    rounds: wholeNumber("--rounds", request.rounds ?? "1", ROUNDS),
+    mutant,
+    isPrepared,
+    pointsMax: wholeNumber("--steps", request.steps ?? String(DEFAULT_POINTS_MAX), STEPS),
+  };
+  return { name: scenario.name, target };
 }
 
 function strategyOf(name: string): StrategyName {

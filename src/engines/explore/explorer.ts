@@ -35,6 +35,8 @@ export interface ExploreTask {
   readonly strategy: StrategyName;
   readonly seed: number;
   readonly keepsGoing: boolean;
+  /** Number of the worker: the first also does what needs doing only once. */
+  readonly worker: number;
   readonly cells: Int32Array;
 }
 
@@ -133,8 +135,8 @@ class Exploration {
   }
 
   run(codeHash: string): ExploreReport {
-    const { strategy: name, seed, cells } = this.#task;
-    const strategy = createStrategy(name, { seed });
+    const { strategy: name, seed, cells, worker } = this.#task;
+    const strategy = createStrategy(name, { seed, onlySampling: worker > 0 });
     const hashed = watched(this.#world, this.#hash);
     while (Atomics.load(cells, ExploreCell.over) === 0) {
       const iteration = Atomics.add(cells, ExploreCell.next, 1);

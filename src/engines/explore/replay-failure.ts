@@ -73,7 +73,7 @@ async function fromFile(path: string): Promise<Source> {
 async function fromToken(token: string): Promise<Source> {
   if (!token.includes(":")) throw new UsageError(`${token}: there is no such file, and this is no token`);
   const { key, ...content } = readToken(token);
-  const { vcpus, guest, seed, rounds, preset, set } = content.settings;
+  const { vcpus, guest, seed, rounds, preset, set, isWhole, pointsMax, mutant } = content.settings;
   const { target } = await planExplore({
     scenario: content.scenario,
     vcpus: String(vcpus),
@@ -82,7 +82,9 @@ async function fromToken(token: string): Promise<Source> {
     rounds: String(rounds),
     preset,
     set,
-    mutant: content.settings.mutant ?? undefined,
+    isWhole,
+    steps: String(pointsMax),
+    mutant: mutant ?? undefined,
   });
   return { content, key, target, trace: null, failure: null };
 }

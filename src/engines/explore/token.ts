@@ -25,6 +25,9 @@ export interface TokenSettings {
   readonly rounds: number;
   readonly preset: string;
   readonly mutant: string | null;
+  /** Not the small variant. */
+  readonly isWhole: boolean;
+  readonly pointsMax: number;
   readonly set: readonly string[];
 }
 
@@ -33,14 +36,16 @@ const CONTINUES = 0x80;
 
 /** A token of its content. */
 export function writeToken({ scenario, settings, codeHash, key, directives }: TokenContent): string {
-  const { vcpus, guest, seed, rounds, preset, mutant, set } = settings;
+  const { vcpus, guest, seed, rounds, preset, mutant, isWhole, pointsMax, set } = settings;
   const query = new URLSearchParams({
     vcpus: String(vcpus),
     guest,
     seed: String(seed),
     rounds: String(rounds),
     preset,
+    steps: String(pointsMax),
     ...(mutant === null ? {} : { mutant }),
+    ...(isWhole ? { whole: "1" } : {}),
   });
   for (const each of set) query.append("set", each);
   const bytes = [
@@ -73,6 +78,8 @@ export function readToken(token: string): TokenContent {
       rounds: numberOf(query, "rounds", token),
       preset: query.get("preset") ?? "",
       mutant: query.get("mutant"),
+      isWhole: query.has("whole"),
+      pointsMax: numberOf(query, "steps", token),
       set: query.getAll("set"),
     },
     codeHash,

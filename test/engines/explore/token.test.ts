@@ -15,6 +15,8 @@ const anyContent: fc.Arbitrary<TokenContent> = fc.record({
     rounds: fc.integer({ min: 1, max: 1000 }),
     preset: fc.constantFrom("talk", "talk-before"),
     mutant: fc.constantFrom(null, "m01", "./x:y.ts"),
+    isWhole: fc.boolean(),
+    pointsMax: fc.integer({ min: 1, max: 1 << 20 }),
     set: fc.array(fc.constantFrom("pool=400", "map=one-to-one", "a=b:c&d")),
   }),
   codeHash: fc.constantFrom("0123abcd", "ffffffff"),
