@@ -2,6 +2,8 @@
 import { AccessKind } from "../../coroutine/accessors.ts";
 import { THREADS_MAX } from "../scheduler.ts";
 import type { Scheduler } from "../scheduler.ts";
+import { CellIndex } from "./cell-index.ts";
+import type { Cells } from "./cell-index.ts";
 import { leavesLock, touches, writes } from "./dependence.ts";
 
 const READ = AccessKind.read;
@@ -17,11 +19,8 @@ const NONE = -1;
 export type RaceListener = (event: number, initials: number) => void;
 
 /** Operation that is looked at, pending or performed. */
-interface Operation {
-  kind: number;
-  cell: number;
-  span: number;
-  other: number;
+interface Operation extends Cells {
+  readonly kind: number;
 }
 
 /**
@@ -35,7 +34,10 @@ export class EventLog {
   #span = new Int32Array(256);
   #other = new Int32Array(256);
   #clocks = new Int32Array(256 * THREADS_MAX);
+  readonly #index = new CellIndex();
   #count = 0;
+  /** Threads of the execution so far: clocks have no more entries that are not 0. */
+  #threads = 0;
   /** Events before this one are those of the last execution. */
   #newFrom = 0;
   /** Event that each thread's clock is that of: its last, or the one that began it. */
@@ -52,11 +54,13 @@ export class EventLog {
     this.#newFrom = newFrom;
     this.#last.fill(NONE);
     this.#isSettled = true;
+    this.#index.clear();
   }
 
   /** A thread is about to perform its pending operation. */
-  perform({ kind, cell, span, other, view }: Scheduler, thread: number): void {
+  perform({ kind, cell, span, other, view, threads }: Scheduler, thread: number): void {
     const event = this.#count++;
+    this.#threads = threads;
     if (event >= this.#newFrom) {
       if (event === this.#thread.length) this.#grow();
       this.#thread[event] = thread;
@@ -71,6 +75,8 @@ export class EventLog {
       this.#orderAfter(event, this.#last[thread] ?? NONE);
     }
     this.#last[thread] = event;
+    const operation = this.#operation(event);
+    if (touches(operation.kind)) this.#index.add(event, operation);
   }
 
   /** A thread was begun by the last event. */
@@ -102,6 +108,11 @@ export class EventLog {
     return this.#count > 0 && writes(this.#kind[this.#count - 1] ?? 0);
   }
 
+  /** Whether a thread has come to its pending operation by the last event: its own, or the one that began it. */
+  isNew(thread: number): boolean {
+    return this.#last[thread] === this.#count - 1;
+  }
+
   /** Whether the last event and a thread's pending operation are dependent. */
   isLastDependent(scheduler: Scheduler, thread: number): boolean {
     return this.#isDependent(this.#count - 1, pendingOf(scheduler, thread));
@@ -115,12 +126,15 @@ export class EventLog {
     const last = this.#last[thread] ?? NONE;
     if (last < 0) covered.fill(0);
     else covered.set(this.#clocks.subarray(last * THREADS_MAX, (last + 1) * THREADS_MAX));
-    for (let event = this.#count - 1; event >= 0; event--) {
+    // What touched a cell before a write to it happened before the write; it cannot race closer than that.
+    const isLast = (event: number): boolean =>
+      writes(this.#kind[event] ?? 0) && !this.#excludes(event, operation);
+    for (const event of this.#index.touching(operation, isLast)) {
       const by = this.#thread[event] ?? 0;
       if (by === thread || (covered[by] ?? 0) > event) continue;
       if (!this.#isDependent(event, operation) || this.#excludes(event, operation)) continue;
       listener(event, this.#initials(event, thread, operation));
-      for (let index = 0; index < THREADS_MAX; index++) {
+      for (let index = 0; index < this.#threads; index++) {
         covered[index] = Math.max(covered[index] ?? 0, this.#clocks[event * THREADS_MAX + index] ?? 0);
       }
     }
@@ -166,18 +180,26 @@ export class EventLog {
   }
 
   #setClock(event: number): void {
-    const kind = this.#kind[event] ?? 0;
-    const cell = this.#cell[event] ?? 0;
+    const operation = this.#operation(event);
     const thread = this.#thread[event] ?? 0;
-    if (kind === JOIN) this.#join(event, this.#last[cell] ?? NONE);
-    const operation = { kind, cell, span: this.#span[event] ?? 1, other: this.#other[event] ?? NONE };
-    if (touches(kind)) {
-      for (let earlier = event - 1; earlier >= 0; earlier--) {
-        if (!this.#isBefore(earlier, event) && this.#isDependent(earlier, operation))
-          this.#join(event, earlier);
+    if (operation.kind === JOIN) this.#join(event, this.#last[operation.cell] ?? NONE);
+    if (touches(operation.kind)) {
+      const isLast = (earlier: number): boolean => earlier !== event && writes(this.#kind[earlier] ?? 0);
+      for (const earlier of this.#index.touching(operation, isLast)) {
+        if (earlier === event || this.#isBefore(earlier, event)) continue;
+        if (this.#isDependent(earlier, operation)) this.#join(event, earlier);
       }
     }
     this.#clocks[event * THREADS_MAX + thread] = event + 1;
+  }
+
+  #operation(event: number): Operation {
+    return {
+      kind: this.#kind[event] ?? 0,
+      cell: this.#cell[event] ?? 0,
+      span: this.#span[event] ?? 1,
+      other: this.#other[event] ?? NONE,
+    };
   }
 
   /** The clock of a new event, as far as it follows from its thread alone. */
@@ -191,7 +213,7 @@ export class EventLog {
     if (earlier < 0) return;
     const to = event * THREADS_MAX;
     const from = earlier * THREADS_MAX;
-    for (let index = 0; index < THREADS_MAX; index++) {
+    for (let index = 0; index < this.#threads; index++) {
       this.#clocks[to + index] = Math.max(this.#clocks[to + index] ?? 0, this.#clocks[from + index] ?? 0);
     }
   }

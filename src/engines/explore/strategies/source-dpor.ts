@@ -178,6 +178,8 @@ export class SourceDpor implements Search {
     for (let live = scheduler.live; live !== 0; live &= live - 1) {
       const thread = lowestOf(live);
       const bit = 1 << thread;
+      // Nothing is new between what has happened and an operation that was compared with it before.
+      if (!this.#log.isNew(thread) && !this.#log.isLastDependent(scheduler, thread)) continue;
       this.#log.forEachRace(scheduler, thread, (event, initials) => {
         const state = this.#states[event];
         if (state === undefined) return;
