@@ -11,6 +11,7 @@ import type { Learnt, Search, Strategy } from "../../src/engines/explore/strateg
 import { SharedMemory } from "../../src/memory/shared-memory.ts";
 import type * as Model from "../../src/engines/explore/model.ts";
 import { PaperPct } from "./paper-pct.ts";
+import { TraceHash } from "../../src/engines/explore/trace-hash.ts";
 import { TraceForm } from "./trace-form.ts";
 import type { PROGRAM } from "./programs/generated.ts";
 
@@ -52,6 +53,8 @@ export interface Observed {
   readonly schedules: number;
   readonly bound: number;
   readonly forms: readonly string[];
+  /** Different values of `TraceHash`. */
+  readonly hashes: number;
   /** How executions ended, and what the first cells held then. */
   readonly outcomes: readonly string[];
   /** Threads in the order in which they ran, of each execution. */
@@ -152,60 +155,107 @@ function execute<Result>(
   return result;
 }
 
+/** Tells executions apart. */
+class Sightings {
+  readonly form = new TraceForm();
+  readonly hash = new TraceHash();
+  readonly forms = new Set<string>();
+  readonly hashes = new Set<number>();
+  readonly outcomes = new Set<string>();
+  readonly schedules: Record<string, number> = {};
+
+  begin(): void {
+    this.form.begin();
+    this.hash.begin();
+  }
+
+  beforeStep(scheduler: typeof SCHEDULER, thread: number): void {
+    this.form.beforeStep(scheduler, thread);
+    this.hash.beforeStep(scheduler, thread);
+  }
+
+  afterStep(scheduler: typeof SCHEDULER, thread: number): void {
+    this.form.afterStep(scheduler, thread);
+    this.hash.afterStep(scheduler);
+  }
+
+  note(ending: number, schedule: string): void {
+    this.forms.add(this.form.form);
+    this.hashes.add(this.hash.value);
+    this.outcomes.add(`${String(ending)}: ${memory.view.subarray(0, OUTCOME_CELLS).join(" ")}`);
+    this.schedules[schedule] = (this.schedules[schedule] ?? 0) + 1;
+  }
+}
+
+/** Counts executions by how they ended. */
+class Tally {
+  executions = 0;
+  whole = 0;
+  failing = 0;
+  first = 0;
+  firstWhole = 0;
+  capped = 0;
+  deadlocks = 0;
+
+  /** Whether the execution failed. */
+  note(ending: number, world: ProgramWorld): boolean {
+    this.executions++;
+    if (ending === Ending.abandoned) return false;
+    this.whole++;
+    if (ending === Ending.capped) this.capped++;
+    if (ending === Ending.deadlock) this.deadlocks++;
+    if (ending !== Ending.deadlock && world.failures.length === 0) return false;
+    this.failing++;
+    if (this.first === 0) {
+      this.first = this.executions;
+      this.firstWhole = this.whole;
+    }
+    return true;
+  }
+}
+
 /** Makes executions until there are no more, or enough. */
 function observe(experiment: Experiment): Observed {
   const main = mainOf(experiment);
-  const strategy = strategyFor(experiment);
-  if (experiment.adopted !== undefined) strategy.adopt(experiment.adopted);
-  const form = experiment.withForms === true ? new TraceForm() : null;
-  const listening = new Listening(strategy);
-  const counts = { executions: 0, whole: 0, failing: 0, first: 0, firstWhole: 0, capped: 0, deadlocks: 0 };
-  const forms = new Set<string>();
-  const outcomes = new Set<string>();
-  const schedulesSeen: Record<string, number> = {};
-  let isExhausted = false;
-  SCHEDULER.observer = form;
+  const search = strategyFor(experiment);
+  if (experiment.adopted !== undefined) search.adopt(experiment.adopted);
+  const listening = new Listening(search);
+  const sightings = experiment.withForms === true ? new Sightings() : null;
+  const strategy = sightings === null ? search : listening;
+  const isFatal = experiment.isFatal === true;
+  const tally = new Tally();
+  SCHEDULER.observer = sightings;
   SCHEDULER.pointsMax = experiment.pointsMax ?? 1e5;
-  while (counts.executions < experiment.executionsMax) {
-    form?.begin();
-    const iteration = (experiment.from ?? 0) + counts.executions;
-    const setting = {
-      strategy: form === null ? strategy : listening,
-      iteration,
-      isFatal: experiment.isFatal === true,
-    };
-    const isFailure = execute(main, setting, (ending, world) => {
-      counts.executions++;
-      if (ending === Ending.abandoned) return false;
-      counts.whole++;
-      if (ending === Ending.capped) counts.capped++;
-      if (ending === Ending.deadlock) counts.deadlocks++;
-      if (form !== null) {
-        forms.add(form.form);
-        outcomes.add(`${String(ending)}: ${memory.view.subarray(0, OUTCOME_CELLS).join(" ")}`);
-        schedulesSeen[listening.schedule] = (schedulesSeen[listening.schedule] ?? 0) + 1;
-      }
-      return ending === Ending.deadlock || world.failures.length > 0;
+  let isFailure: boolean | null = false;
+  while (isFailure !== null && tally.executions < experiment.executionsMax) {
+    sightings?.begin();
+    const iteration = (experiment.from ?? 0) + tally.executions;
+    isFailure = execute(main, { strategy, iteration, isFatal }, (ending, world) => {
+      if (ending !== Ending.abandoned) sightings?.note(ending, listening.schedule);
+      return tally.note(ending, world);
     });
-    isExhausted = isFailure === null;
-    if (isExhausted) break;
-    if (isFailure !== true) continue;
-    counts.failing++;
-    if (counts.first === 0) Object.assign(counts, { first: counts.executions, firstWhole: counts.whole });
-    if (experiment.untilFailure === true) break;
+    if (isFailure === true && experiment.untilFailure === true) break;
   }
   SCHEDULER.observer = null;
+  const { executions, whole, failing, first, firstWhole, capped, deadlocks } = tally;
   return {
-    ...counts,
-    schedules: strategy instanceof BoundedSearch ? strategy.schedules : 0,
-    bound: strategy instanceof BoundedSearch ? strategy.bound : 0,
-    forms: [...forms],
-    outcomes: [...outcomes],
-    schedulesSeen,
-    completed: strategy.completed(),
-    remaining: strategy.remaining(),
-    learnt: strategy.learnt(),
-    isExhausted,
+    executions,
+    whole,
+    failing,
+    first,
+    firstWhole,
+    capped,
+    deadlocks,
+    schedules: search instanceof BoundedSearch ? search.schedules : 0,
+    bound: search instanceof BoundedSearch ? search.bound : 0,
+    forms: [...(sightings?.forms ?? [])],
+    hashes: sightings?.hashes.size ?? 0,
+    outcomes: [...(sightings?.outcomes ?? [])],
+    schedulesSeen: sightings?.schedules ?? {},
+    completed: search.completed(),
+    remaining: search.remaining(),
+    learnt: search.learnt(),
+    isExhausted: isFailure === null,
   };
 }
 

@@ -40,6 +40,7 @@ test.each(COUNTS)(
     const observed = await lab.ask("observe", { ...ALL, program, strategy: "dfs", withForms: true });
     expect(observed).toMatchObject({ executions: schedules, schedules, isExhausted: true });
     expect(observed.forms).toHaveLength(traces);
+    expect(observed.hashes).toBe(traces);
   },
 );
 
@@ -108,6 +109,7 @@ test("source-DPOR misses no trace and no outcome of a program that was drawn at 
       const brute = await lab.ask("observe", { ...common, strategy: "dfs" });
       fc.pre(brute.isExhausted);
       const reduced = await lab.ask("observe", { ...common, strategy: "dpor" });
+      expect(brute.hashes).toBe(brute.forms.length);
       expect(reduced.forms.toSorted()).toEqual(brute.forms.toSorted());
       expect(reduced.outcomes.toSorted()).toEqual(brute.outcomes.toSorted());
       expect(reduced.whole).toBeLessThanOrEqual(brute.whole);

@@ -4,8 +4,9 @@
  */
 import { AccessKind } from "../coroutine/accessors.ts";
 import type { Observer, Scheduler } from "./scheduler.ts";
+import { touches, writes } from "./strategies/dependence.ts";
 
-const { read, wait, join } = AccessKind;
+const EXCHANGE = AccessKind.exchange;
 const CELLS_MAX = 1 << 16;
 
 /** Hashes one execution after another. */
@@ -14,6 +15,14 @@ export class TraceHash implements Observer {
   readonly #lastWrite = new Int32Array(CELLS_MAX);
   readonly #readsSince = new Int32Array(CELLS_MAX);
   #sum = 0;
+  /** The operation that is performed: what it is only shows afterwards, when it may have failed. */
+  #operation = 0;
+  #kind = 0;
+  #cell = 0;
+  #span = 0;
+  #other = 0;
+  #valueBefore = 0;
+  #secondBefore = 0;
 
   begin(): void {
     this.#lastWrite.fill(0);
@@ -26,17 +35,24 @@ export class TraceHash implements Observer {
     return this.#sum;
   }
 
-  beforeStep(scheduler: Scheduler, thread: number): void {
-    const operation = mix(((scheduler.performed[thread] ?? 0) << 5) | thread);
-    const kind = scheduler.kind[thread] ?? 0;
-    const isRead = kind === read || kind === wait || kind === join;
-    this.#touch(scheduler.cell[thread] ?? 0, operation, isRead);
-    const other = scheduler.other[thread] ?? -1;
-    if (other >= 0) this.#touch(other, operation, isRead);
+  beforeStep({ performed, kind, cell, span, other, view }: Scheduler, thread: number): void {
+    this.#operation = mix(((performed[thread] ?? 0) << 5) | thread);
+    this.#kind = kind[thread] ?? 0;
+    this.#cell = cell[thread] ?? 0;
+    this.#span = span[thread] ?? 1;
+    this.#other = other[thread] ?? -1;
+    this.#valueBefore = view[this.#cell] ?? 0;
+    this.#secondBefore = view[this.#cell + 1] ?? 0;
   }
 
-  afterStep(): void {
-    // What an operation left does not say in which order it came.
+  afterStep({ view }: Scheduler): void {
+    const kind = this.#kind;
+    if (!touches(kind)) return;
+    const cell = this.#cell;
+    const isSame = view[cell] === this.#valueBefore && view[cell + 1] === this.#secondBefore;
+    const isRead = !writes(kind) || (kind === EXCHANGE && isSame);
+    for (let at = cell; at < cell + this.#span; at++) this.#touch(at, this.#operation, isRead);
+    if (this.#other >= 0) this.#touch(this.#other, this.#operation, isRead);
   }
 
   #touch(cell: number, operation: number, isRead: boolean): void {
