@@ -1,6 +1,5 @@
 /** Invariants of what vCPUs run on (I2, I6; spec 9.2). */
-import { NO_MFN } from "../memory/units.ts";
-import { VcpuCell } from "../memory/vcpu-area.ts";
+import { Doing, VcpuCell } from "../memory/vcpu-area.ts";
 import { frameOfEntry } from "../machine/entry.ts";
 import { ShadowType, rootTypeOf } from "../hypervisor/shadow/shadow-type.ts";
 import type { Invariant } from "./invariant.ts";
@@ -17,13 +16,13 @@ export const rootsAreLoaded: Invariant = {
   because: "hardware walks a tree that nobody holds for it, or the one of another address space",
   topic: "any",
   inFlight:
-    "hardware may walk at any time, so also while its vCPU is inside MOV CR; but one whose CR3 names no memory has given up " +
-    "its root and is about to crash the domain",
+    "a vCPU inside MOV CR walks nothing of the guest's, and may load its new root after it has let go of the lock: whether " +
+    "the old one still lives is seen when it is walked",
   *violations(view) {
     for (const { vcpu, area } of view.vcpuAreas()) {
       const levels = view.memory.loadWord(area + VcpuCell.shadowLevels);
       if (levels === 0) continue;
-      if (view.isLive && !namesMemory(view, area)) continue;
+      if (view.isLive && view.memory.loadPrivate(area + VcpuCell.doing) === Doing.writeCr) continue;
       const format = view.memory.loadWord(area + VcpuCell.guestLevels);
       const roots: (ShadowInfo | undefined)[] = [];
       for (let slot = 0; slot < ROOTS; slot++) {
@@ -37,14 +36,6 @@ export const rootsAreLoaded: Invariant = {
     }
   },
 };
-
-/** Whether CR3 names memory. Without paging it names nothing. */
-function namesMemory({ memory, machine }: AuditView, area: number): boolean {
-  if (memory.loadWord(area + VcpuCell.pagingOn) === 0) return true;
-  const high =
-    memory.loadWord(area + VcpuCell.guestLevels) === 4 ? memory.loadWord(area + VcpuCell.cr3High) & 0xff : 0;
-  return machine.p2m.frameOf((memory.loadWord(area + VcpuCell.cr3Low) >>> 12) | (high << 20)) !== NO_MFN;
-}
 
 function* rootRegister(
   view: AuditView,

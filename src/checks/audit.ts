@@ -2,6 +2,10 @@
  * The audit: everything that must hold of a machine whose vCPUs are parked and whose locks are free (spec 15, Appendix
  * B). To add an invariant, write it and list it; the tests want a planted fault for each.
  */
+import { DomainCell } from "../memory/domain-area.ts";
+import { FrameUse } from "../memory/frame-table.ts";
+import { mfn } from "../memory/units.ts";
+import { hex } from "./hex.ts";
 import type { Finding } from "../machine/vcpu.ts";
 import type { Machine } from "../hypervisor/machine.ts";
 import {
@@ -56,7 +60,7 @@ const KEPT_PER_INVARIANT = 5;
 
 /** Audits a machine at rest. `vcpu` of a finding is -1: it is nobody's in particular. */
 export function auditMachine(machine: Machine): Finding[] {
-  if (machine.domain.isDead()) return [];
+  if (machine.domain.isDead()) return leftOver(machine);
   const findings: Finding[] = [];
   const view = new MachineView(machine);
   for (const invariant of INVARIANTS) apply(invariant, view, findings);
@@ -66,12 +70,27 @@ export function auditMachine(machine: Machine): Finding[] {
 /** Audits what was written since the last time, at a moment when nobody is inside the paging lock. */
 export function auditLive(view: LiveView): Finding[] {
   const findings: Finding[] = [];
-  if (view.machine.domain.isDead()) return findings;
+  if (view.machine.domain.isDead()) return leftOver(view.machine);
   view.settle();
   for (const invariant of INVARIANTS)
     if (view.dirt.concerns(invariant.topic)) apply(invariant, view, findings);
   view.dirt.settleTopics();
   return findings;
+}
+
+/** What a domain still has that was taken apart: nothing may be given to it any more (XSA-410). */
+function leftOver({ domain, frames }: Machine): Finding[] {
+  if (domain.read(DomainCell.tornDown) === 0) return [];
+  let left = 0;
+  let first = 0;
+  for (let number = frames.frames - 1; number > 0; number--) {
+    if (frames.use(mfn(number)) === FrameUse.heap) continue;
+    left++;
+    first = number;
+  }
+  if (left === 0) return [];
+  const message = `the domain was taken apart, but ${String(left)} frames are not free, ${hex(first)} for one`;
+  return [{ check: "audit torn-down-domains-have-nothing", vcpu: -1, message }];
 }
 
 function apply(invariant: Invariant, view: AuditView, findings: Finding[]): void {

@@ -6,6 +6,8 @@ export interface Wait {
   readonly on: "lock" | "flush" | "join" | "signal" | "cell" | "interrupt";
   /** Whom it waits for; -1 when it is nobody in particular. */
   readonly for: number;
+  /** Number of the lock, if that is what it waits for on a machine. */
+  readonly lock?: number;
   /** The lock or cell, as reports call it. */
   readonly name: string;
 }

@@ -3,6 +3,7 @@ import { judgeDeadlock } from "../../../checks/deadlock.ts";
 import { LockGraph } from "../../../checks/lock-graph.ts";
 import type { HeldLock, LockChain } from "../../../checks/lock-graph.ts";
 import { LockCell } from "../../../locks/lock-area.ts";
+import { lockSiteName } from "../../../locks/lock-class.ts";
 import { LOCK_NAMES, LOCK_WORDS } from "../../../memory/layout.ts";
 import type { Layout } from "../../../memory/layout.ts";
 import { AccessKind } from "../../coroutine/accessors.ts";
@@ -44,7 +45,7 @@ export class LockCheck implements ExecutionCheck {
     const kind = scheduler.kind[thread] ?? READ;
     const cell = scheduler.cell[thread] ?? 0;
     if (cell >= this.#first && cell < this.#last) {
-      if (kind !== READ) this.#machineStep(scheduler, thread, cell);
+      if (kind !== READ) this.#machineStep(cell);
     } else if (kind >= UNLOCK && this.#layout === null) this.#programStep(scheduler, thread, kind, cell);
   }
 
@@ -53,31 +54,33 @@ export class LockCheck implements ExecutionCheck {
       const cell = this.#written;
       this.#written = -1;
       const lock = Math.floor((cell - this.#first) / LOCK_WORDS);
-      if (scheduler.view[cell] === thread + 1) this.#take(scheduler, thread, lock);
-      else this.#drop(thread, lock);
+      if (scheduler.view[cell] === thread + 1) {
+        // Only now is it known where the lock was taken: the place stands in its words.
+        const place = lockSiteName(scheduler.view[cell - LockCell.owner + LockCell.site] ?? 0);
+        this.#want(thread, { lock, place });
+        this.#held[thread]?.push({ lock, place });
+      } else this.#drop(thread, lock);
     }
     // What it wants next counts even if it never gets it.
     if (this.#layout !== null || ((scheduler.live >>> thread) & 1) === 0) return;
-    if (scheduler.kind[thread] === LOCK) this.#want(scheduler, thread, scheduler.cell[thread] ?? 0);
+    if (scheduler.kind[thread] === LOCK) this.#want(thread, wantedAt(scheduler, thread));
   }
 
   end(ending: number): readonly Failure[] {
     if (ending !== Ending.deadlock) return this.#failures;
     const waits = waitsOf(SCHEDULER, this.#layout);
+    // A lock that is never got was wanted all the same.
+    for (const { thread, on, lock } of waits)
+      if (on === "lock" && lock !== undefined && this.#layout !== null)
+        this.#want(thread, { lock, place: "where it waits" });
     const verdict = judgeDeadlock(waits, isLive, this.#threadName);
     if (verdict === undefined) return this.#failures;
     const { kind, message } = verdict;
     return [{ check: "deadlock", thread: -1, key: `deadlock ${kind}`, message }, ...this.#failures];
   }
 
-  #machineStep(scheduler: Scheduler, thread: number, cell: number): void {
-    const lock = Math.floor((cell - this.#first) / LOCK_WORDS);
-    const offset = (cell - this.#first) % LOCK_WORDS;
-    if (offset === LockCell.owner) this.#written = cell;
-    const isAttempt =
-      (offset === LockCell.held && scheduler.kind[thread] === AccessKind.exchange) ||
-      (offset === LockCell.nextTicket && scheduler.kind[thread] === AccessKind.update);
-    if (isAttempt) this.#want(scheduler, thread, lock);
+  #machineStep(cell: number): void {
+    if ((cell - this.#first) % LOCK_WORDS === LockCell.owner) this.#written = cell;
   }
 
   #programStep(scheduler: Scheduler, thread: number, kind: number, cell: number): void {
@@ -97,10 +100,9 @@ export class LockCheck implements ExecutionCheck {
     if (at >= 0) held?.splice(at, 1);
   }
 
-  #want(scheduler: Scheduler, thread: number, lock: number): void {
+  #want(thread: number, wanted: HeldLock): void {
     const held = this.#held[thread] ?? [];
     if (held.length === 0) return;
-    const wanted = { lock, place: placeOf(scheduler.site[thread] ?? 0) };
     const cycle = this.#graph.want({ thread, held: [...held], wanted });
     if (cycle === undefined) return;
     const names = cycle.map((chain) => this.#lockName(chain.wanted.lock)).toSorted();
@@ -122,6 +124,10 @@ export class LockCheck implements ExecutionCheck {
 
 function isLive(thread: number): boolean {
   return ((SCHEDULER.live >>> thread) & 1) !== 0;
+}
+
+function wantedAt(scheduler: Scheduler, thread: number): HeldLock {
+  return { lock: scheduler.cell[thread] ?? 0, place: placeOf(scheduler.site[thread] ?? 0) };
 }
 
 function placeOf(site: number): string {

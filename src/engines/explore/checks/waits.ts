@@ -40,7 +40,7 @@ function machineWait(scheduler: Scheduler, thread: number, layout: Layout): Wait
   if (cell >= locks.offset && cell < locks.offset + locks.words) {
     const lock = Math.floor((cell - locks.offset) / LOCK_WORDS);
     const owner = (scheduler.view[lockArea(layout, lock) + LockCell.owner] ?? 0) - 1;
-    return { thread, on: "lock", for: owner, name: `the ${LOCK_NAMES[lock] ?? "unknown"} lock` };
+    return { thread, on: "lock", for: owner, lock, name: `the ${LOCK_NAMES[lock] ?? "unknown"} lock` };
   }
   if (cell >= vcpus.offset && cell < vcpus.offset + vcpus.words) {
     const vcpu = Math.floor((cell - vcpus.offset) / VCPU_WORDS);
