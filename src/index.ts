@@ -1,4 +1,15 @@
-/** What scenarios import as `umbra`: the scenario API, the kernel that guest programs can run on, and the oracles. */
+/**
+ * What people import as `umbra`: the scenario API, the kernel that guest programs can run on, and the oracles; and the
+ * explorer for code of their own.
+ */
+export { explore } from "./engines/explore/program/explore-program.ts";
+export type {
+  ExploreOptions,
+  ProgramFailure,
+  ProgramResult,
+} from "./engines/explore/program/explore-program.ts";
+export { cells, check, lock, spawn } from "./engines/explore/program/program-api.ts";
+export type { ProgramLock, ProgramThread } from "./engines/explore/program/program-api.ts";
 export { defineScenario, GUEST_FORMATS } from "./guest/scenario.ts";
 export type {
   GuestFormat,

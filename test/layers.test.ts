@@ -25,6 +25,8 @@ const GUEST = "src/guest/";
 const CHECKS = "src/checks/";
 const ENGINES = "src/engines/";
 const REPORT = "src/report/";
+/** The explorer as users see it. */
+const PROGRAM = "src/engines/explore/program/";
 
 /** The kinds of number, which every room of src/ may import. */
 const UNITS = "src/memory/units.ts";
@@ -45,8 +47,10 @@ const ROOMS: Readonly<Record<string, Room>> = {
   // A report is made from results alone, so that a result read back from a file reports the same.
   [REPORT]: { imports: [UNITS], packages: "any" },
   "src/cli/": { imports: [ENGINES, REPORT, UNITS], packages: "any", loads: true },
-  // What users import as "umbra": the scenario API.
-  "src/index.ts": { imports: [GUEST], packages: [] },
+  // What users import as "umbra": the scenario API, and the explorer for programs of their own.
+  "src/index.ts": { imports: [GUEST, PROGRAM], packages: [] },
+  // What users import as "umbra/vitest".
+  "src/vitest.ts": { imports: [PROGRAM, REPORT], packages: ["vitest"] },
   "workers/": { imports: [ENGINES], packages: "any" },
   // A mutant replaces a part of the hypervisor by a faulty one: it has to know what it replaces. Its guest side is written
   // as a user would write it all the same.

@@ -39,7 +39,7 @@ export class RawRewriter {
   call(node: CallExpression, { name, accessor }: RawCall, depth: number): number {
     const { text, site, temporary, unit } = this.#at;
     if (accessor.address === "receiver" && !this.#at.canYield(node)) {
-      if (node.callee.type === "MemberExpression") this.#watch(node.callee.object);
+      if (node.callee.type === "MemberExpression") this.#watch(node.callee.object, "unsynced");
       return depth;
     }
     const id = site(node, name, accessor);
@@ -200,11 +200,11 @@ export class RawRewriter {
     if (!cannotBe.includes(node.type)) this.#watch(node);
   }
 
-  #watch(node: AnyNode): void {
+  #watch(node: AnyNode, how: "unshared" | "unsynced" = "unshared"): void {
     if (node.type === "Super") return;
     const { text, unit } = this.#at;
     const where = JSON.stringify(`${unit.module.url}:${String(node.loc?.start.line)}`);
-    text.appendRight(node.start, `${WATCH}.unshared((`);
+    text.appendRight(node.start, `${WATCH}.${how}((`);
     text.prependLeft(node.end, `), ${where})`);
   }
 

@@ -101,7 +101,13 @@ interface OpenUnit extends CodeUnit {
 export function readModule(url: string, isRaw = false): ModuleCode {
   const file = fileURLToPath(url);
   const source = readFileSync(file, "utf8");
-  return parseModule(url, /\.m?ts$/.test(file) ? withoutTypes(source) : source, isRaw);
+  try {
+    return parseModule(url, /\.m?ts$/.test(file) ? withoutTypes(source) : source, isRaw);
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    const line = /^:(\d+)/.exec(error.stack ?? "")?.[1] ?? /\((\d+):\d+\)$/.exec(error.message)?.[1] ?? "1";
+    throw new SyntaxError(`${file}:${line}: ${error.message}`, { cause: error });
+  }
 }
 
 /** Node warns that this is experimental, once, to people who can do nothing about it. */

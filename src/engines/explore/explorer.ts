@@ -110,12 +110,20 @@ export async function runExplorer(
   }
   const { world, codeHash } = loadedWorld;
   if (task.kind === "study") return studyFailure(world, task.chosen, task.key);
+  return exploreWorld(world, task, codeHash);
+}
+
+/** Executes a world as a task says, on this thread. */
+export function exploreWorld(world: World, task: WorldTask, codeHash: string): ExploreReport {
   return new Exploration(world, task).run(codeHash);
 }
 
+/** A task of which the world is made already. */
+export type WorldTask = Pick<ExploreTask, "strategy" | "seed" | "keepsGoing" | "cells">;
+
 class Exploration {
   readonly #world: World;
-  readonly #task: ExploreTask;
+  readonly #task: WorldTask;
   readonly #failures = new Map<string, FailingExecution>();
   readonly #traces: (readonly [number, number])[] = [];
   readonly #hash = new TraceHash();
@@ -129,7 +137,7 @@ class Exploration {
   #repeated = 0;
   #nondeterminism: string | null = null;
 
-  constructor(world: World, task: ExploreTask) {
+  constructor(world: World, task: WorldTask) {
     this.#world = world;
     this.#task = task;
   }

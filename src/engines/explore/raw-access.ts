@@ -16,6 +16,8 @@ const MEMORY_CELLS = 1 << 16;
 const WAITERS = MEMORY_CELLS / 2;
 /** Cells that are always zero, one for each thread. */
 const FIRST_ZERO = 64;
+/** Of one thread in one execution. */
+const SPURIOUS_WAKEUPS_MAX = 2;
 const NOBODY: SyncObject = { cell: FIRST_CELL - 1 };
 
 type ElementArray = NodeJS.TypedArray;
@@ -42,8 +44,13 @@ export abstract class Primitive implements SyncObject {
 
 class RawAccess {
   /** Memory of programs. */
-  readonly view: Int32Array = new Int32Array(new SharedArrayBuffer(MEMORY_CELLS * 4));
-  readonly #bytes = new Uint8Array(this.view.buffer);
+  readonly #memory = new SharedArrayBuffer(MEMORY_CELLS * 4);
+  readonly view: Int32Array = new Int32Array(this.#memory);
+  readonly #bytes = new Uint8Array(this.#memory);
+  /** Whether this thread explores a program. */
+  isActive = false;
+  /** What was about to be missed. */
+  refused: UnseenAccessError | undefined;
   /** Whether an execution is under way: before, a module may set up what it likes. */
   isExecuting = false;
   /** Whether `Atomics.wait` may return without having been notified, as the waits of other systems may. */
@@ -54,6 +61,10 @@ class RawAccess {
   /** Regions of before the first execution. */
   readonly #permanent: Region[] = [];
   readonly #waiters: Waiter[] = [];
+  /** Wakeups of each thread that nobody caused, in this execution. */
+  readonly #wokenByThemselves = new Int32Array(THREADS_MAX);
+  readonly #named: { readonly first: number; readonly count: number; readonly name: string }[] = [];
+  #namedAtFirst = 0;
   #next = FIRST_CELL;
   #firstOfExecution = FIRST_CELL;
   /** Of each thread, the region whose last access may not be in the copy yet, and the cell. */
@@ -69,6 +80,7 @@ class RawAccess {
   /** What modules have set up by now is what each execution finds. */
   seal(): void {
     this.#firstOfExecution = this.#next;
+    this.#namedAtFirst = this.#named.length;
     for (const { base, bytes, initial } of this.#permanent) {
       initial.set(bytes);
       this.#bytes.set(bytes, base << 2);
@@ -81,14 +93,24 @@ class RawAccess {
     SCHEDULER.restore();
     for (const { bytes, initial } of this.#permanent) bytes.set(initial);
     this.#next = this.#firstOfExecution;
+    this.#named.length = this.#namedAtFirst;
     this.#waiters.length = 0;
     this.#stale.fill(undefined);
+    this.#wokenByThemselves.fill(0);
     this.#lastArray = undefined;
   }
 
   /** Shared words, all zero. */
-  cells(count: number): Int32Array {
-    return new Int32Array(this.view.buffer, this.#reserve(count) << 2, count);
+  cells(count: number, name = "cells"): Int32Array<SharedArrayBuffer> {
+    return new Int32Array(this.#memory, this.#reserve(count, name) << 2, count);
+  }
+
+  /** What a cell is called: `head[0]`. */
+  nameOf(cell: number): string {
+    if (cell >= WAITERS) return `waiters of ${this.nameOf(cell - WAITERS)}`;
+    const named = this.#named.findLast(({ first }) => first <= cell);
+    if (named === undefined || cell >= named.first + named.count) return `thread ${String(cell)}`;
+    return named.count === 1 ? named.name : `${named.name}[${String(cell - named.first)}]`;
   }
 
   /** A shared buffer that a program has just made. */
@@ -113,6 +135,7 @@ class RawAccess {
   on(site: number, object: unknown): boolean {
     if (!(object instanceof Primitive)) return false;
     this.sync();
+    this.accesses++;
     return SCHEDULER.on(site, object);
   }
 
@@ -144,13 +167,14 @@ class RawAccess {
     const waiter = { thread, cell };
     this.#waiters.push(waiter);
     this.#setWaits(waiter, true);
-    if (limit < Infinity || this.hasSpuriousWakeups) {
+    if (limit < Infinity || this.#mayWakeByItself(thread)) {
       if (SCHEDULER.at(sites[2], waiters.cell)) yield;
     } else if (SCHEDULER.on(sites[1], waiters, { cell: FIRST_ZERO + thread })) yield;
     const place = this.#waiters.indexOf(waiter);
     if (place < 0) return "ok";
     this.#waiters.splice(place, 1);
     this.#setWaits(waiter, false);
+    this.#wokenByThemselves[thread] = (this.#wokenByThemselves[thread] ?? 0) + 1;
     return limit < Infinity ? "timed-out" : "ok";
   }
 
@@ -172,15 +196,20 @@ class RawAccess {
   /** A value where nobody can wait for shared memory; throws UnseenAccessError when it is shared. */
   unshared<Value>(value: Value, where: string): Value {
     if (!this.isExecuting) return value;
-    if (value instanceof Primitive) throw new UnseenAccessError(where, "operates on a lock or a thread");
     if (ArrayBuffer.isView(value) && value.buffer instanceof SharedArrayBuffer)
-      throw new UnseenAccessError(where, "accesses a shared array");
+      this.#refuse(where, "accesses a shared array");
+    return value;
+  }
+
+  /** What a method of a primitive's name is called on, where nobody can wait; throws UnseenAccessError for a primitive. */
+  unsynced<Value>(value: Value, where: string): Value {
+    if (this.isExecuting && value instanceof Primitive) this.#refuse(where, "operates on a lock or a thread");
     return value;
   }
 
   /** What a call returned where nobody can wait for a coroutine; throws UnseenAccessError when it is one. */
   alone<Value>(value: Value, where: string): Value {
-    if (SCHEDULER.isCoroutine(value)) throw new UnseenAccessError(where, "calls what reaches shared memory");
+    if (SCHEDULER.isCoroutine(value)) this.#refuse(where, "calls what reaches shared memory");
     return value;
   }
 
@@ -230,7 +259,7 @@ class RawAccess {
   #regionOf(buffer: SharedArrayBuffer): Region {
     const known = this.#regions.get(buffer);
     if (known !== undefined) return known;
-    const base = this.#reserve((buffer.byteLength + 3) >> 2);
+    const base = this.#reserve((buffer.byteLength + 3) >> 2, "buffer");
     const bytes = new Uint8Array(buffer);
     const region = { base, bytes, initial: bytes.slice() };
     this.#regions.set(buffer, region);
@@ -239,17 +268,28 @@ class RawAccess {
     return region;
   }
 
+  /** Not for ever: a loop around a wait would go round without end. */
+  #mayWakeByItself(thread: number): boolean {
+    return this.hasSpuriousWakeups && (this.#wokenByThemselves[thread] ?? 0) < SPURIOUS_WAKEUPS_MAX;
+  }
+
+  #refuse(where: string, what: string): never {
+    this.refused = new UnseenAccessError(where, what);
+    throw this.refused;
+  }
+
   #copy({ base, bytes }: Region): void {
     SCHEDULER.touch(base, (bytes.length + 3) >> 2);
     this.#bytes.set(bytes, base << 2);
   }
 
-  #reserve(count: number): number {
+  #reserve(count: number, name: string): number {
     const first = this.#next;
     if (!Number.isInteger(count) || count < 0 || first + count > WAITERS)
       throw new RangeError(`a program under test has room for ${String(WAITERS - FIRST_CELL)} shared words`);
     // Entries of 64 bits stand at even cells.
     this.#next = first + count + (count & 1);
+    this.#named.push({ first, count, name });
     return first;
   }
 

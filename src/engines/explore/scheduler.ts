@@ -197,7 +197,8 @@ export class Scheduler {
     try {
       const first = this.threads;
       for (let thread = 0; thread < first; thread++) this.#start(thread);
-      this.#loop();
+      // Threads without a single operation have run to their ends.
+      if (this.live !== 0) this.#loop();
     } finally {
       this.#isRunning = false;
     }

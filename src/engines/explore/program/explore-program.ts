@@ -1,0 +1,159 @@
+/** Explores a user's program from anywhere: a test, a script. */
+import { Worker } from "node:worker_threads";
+import { isAbsolute } from "node:path";
+import { pathToFileURL } from "node:url";
+import type { ExploreViolation, Switches, TraceRow } from "../../../report/types.ts";
+import { UsageError } from "../../errors.ts";
+import type { StrategyName } from "../strategies/catalogue.ts";
+import type { ProgramAnswer, ProgramTask } from "./program-thread.ts";
+
+/** How a program is explored. */
+export interface ExploreOptions {
+  /** What main is given: plain data. */
+  readonly input?: unknown;
+  /** Executions, at most. Default 10,000. */
+  readonly executions?: number;
+  /** Seconds, at most; without end when left out. */
+  readonly seconds?: number;
+  /** Default `portfolio`: random searches, and systematic ones that can end having tried everything. */
+  readonly strategy?: StrategyName;
+  /** From which all that is random follows. Default 1: a test does the same every time. */
+  readonly seed?: number;
+  /** Scheduling points after which an execution is given up. Default 20,000. */
+  readonly steps?: number;
+  /** Whether `Atomics.wait` may return without having been notified. Default false. */
+  readonly spuriousWakeups?: boolean;
+  /** Replays this schedule, once, instead of exploring: `failure.schedule` of an earlier result. */
+  readonly schedule?: string;
+}
+
+/** A failing execution, minimised. */
+export interface ProgramFailure {
+  readonly violations: readonly ExploreViolation[];
+  /** Orders that it needs: the first of two steps before the second, by `TraceRow.step`. */
+  readonly orders: readonly { readonly first: number; readonly second: number }[];
+  /** Names of the threads by number. */
+  readonly threads: readonly string[];
+  readonly trace: readonly TraceRow[];
+  readonly before: Switches;
+  readonly after: Switches;
+  /** Replays it: the option of that name. */
+  readonly schedule: string;
+}
+
+/** What an exploration found. */
+export interface ProgramResult {
+  readonly program: string;
+  readonly executions: number;
+  /** Scheduling points. */
+  readonly points: number;
+  /** Executions given up because they took too many steps: they say nothing. */
+  readonly capped: number;
+  /** What was tried in full, null when the search was ended by a bound. */
+  readonly completed: string | null;
+  /** Why two executions of one schedule differed: time, chance, or state that outlives an execution. */
+  readonly nondeterminism: string | null;
+  readonly failure: ProgramFailure | null;
+}
+
+const DEFAULTS = { executions: 10_000, strategy: "portfolio", seed: 1, steps: 20_000 } as const;
+const WORKER = new URL("../../../../workers/program-worker.ts", import.meta.url);
+const THREADS_KEPT = 8;
+/** Cells of a task, as `ExploreCell` has them. */
+const TASK_CELLS = 4;
+const LAST = 1;
+const OVER = 2;
+
+/** Threads by program: a module is translated once, however often it is explored. */
+const threads = new Map<string, ProgramThread>();
+
+/**
+ * Explores the program of a module: its default export is main, a thread that spawns others. Throws UsageError, in one
+ * line with file, line and reason, when the module cannot be explored, and when it has no shared access at all.
+ */
+export async function explore(program: URL | string, options: ExploreOptions = {}): Promise<ProgramResult> {
+  const url = urlOf(program);
+  const { executions, strategy, seed, steps, seconds } = { ...DEFAULTS, ...options };
+  const cells = new Int32Array(new SharedArrayBuffer(4 * TASK_CELLS));
+  cells[LAST] = executions - 1;
+  const timer =
+    seconds === undefined ? undefined : setTimeout(() => Atomics.store(cells, OVER, 1), 1000 * seconds);
+  const answer = await threadFor(url).ask({
+    input: options.input,
+    strategy,
+    seed,
+    stepsMax: steps,
+    hasSpuriousWakeups: options.spuriousWakeups ?? false,
+    schedule: options.schedule ?? null,
+    cells,
+  });
+  clearTimeout(timer);
+  if (answer.kind === "refused") throw new UsageError(answer.message);
+  const { report, failure } = answer;
+  const { points, capped, completed, nondeterminism } = report;
+  return { program: url, executions: report.executions, points, capped, completed, nondeterminism, failure };
+}
+
+/** A worker and the tasks that wait for it. */
+class ProgramThread {
+  readonly #worker: Worker;
+  #turn: Promise<unknown> = Promise.resolve();
+  #died: Error | undefined;
+
+  constructor(url: string) {
+    this.#worker = new Worker(WORKER, {
+      workerData: { url },
+      execArgv: ["--disable-warning=ExperimentalWarning"],
+    });
+    this.#worker.on("error", (error: Error) => {
+      this.#died = error;
+    });
+    this.#worker.unref();
+  }
+
+  /** One task after another. */
+  ask(task: ProgramTask): Promise<ProgramAnswer> {
+    const answer = this.#turn.then(() => this.#perform(task));
+    this.#turn = answer.catch(() => undefined);
+    return answer;
+  }
+
+  end(): void {
+    void this.#turn.then(() => this.#worker.terminate());
+  }
+
+  #perform(task: ProgramTask): Promise<ProgramAnswer> {
+    if (this.#died !== undefined) return Promise.reject(this.#died);
+    this.#worker.ref();
+    return new Promise<ProgramAnswer>((resolve, reject) => {
+      const onAnswer = (answer: ProgramAnswer): void => {
+        this.#worker.off("error", reject);
+        this.#worker.unref();
+        resolve(answer);
+      };
+      this.#worker.once("message", onAnswer);
+      this.#worker.once("error", reject);
+      this.#worker.postMessage(task);
+    });
+  }
+}
+
+function threadFor(url: string): ProgramThread {
+  const known = threads.get(url);
+  if (known !== undefined) return known;
+  const [oldest] = threads;
+  if (threads.size >= THREADS_KEPT && oldest !== undefined) {
+    threads.delete(oldest[0]);
+    oldest[1].end();
+  }
+  const made = new ProgramThread(url);
+  threads.set(url, made);
+  return made;
+}
+
+function urlOf(program: URL | string): string {
+  if (program instanceof URL) return program.href;
+  if (program.startsWith("file:")) return program;
+  if (isAbsolute(program)) return pathToFileURL(program).href;
+  throw new UsageError(`program "${program}": name it by URL: new URL("./program.ts", import.meta.url)`);
+}

@@ -1,0 +1,103 @@
+/**
+ * What programs under test import from "umbra". Everywhere else `cells` gives shared memory as it is, so that code which
+ * is explored can also be run; locks and threads are the explorer's own.
+ */
+import { RAW, Primitive } from "../raw-access.ts";
+import type { Failure } from "../program-world.ts";
+import { SCHEDULER } from "../scheduler.ts";
+import type { Coroutine } from "../scheduler.ts";
+
+/** A lock of a program under test. */
+export interface ProgramLock {
+  /** Returns when this thread has the lock. */
+  acquire(): void;
+  /** Gives the lock up. */
+  release(): void;
+}
+
+/** A thread of a program under test. */
+export interface ProgramThread {
+  /** Returns when the thread has ended. */
+  join(): void;
+}
+
+/** `count` shared 32-bit words, all zero when an execution begins. A name is for reports. */
+export function cells(count: number, name?: string): Int32Array<SharedArrayBuffer> {
+  return RAW.isActive ? RAW.cells(count, name) : new Int32Array(new SharedArrayBuffer(4 * count));
+}
+
+/** A lock that nobody has. Taking it is one operation. */
+export function lock(name?: string): ProgramLock {
+  mustBeActive("lock");
+  return new Lock(RAW.cells(1, name ?? "lock").byteOffset >> 2);
+}
+
+/** Begins a thread. */
+export function spawn(body: () => void): ProgramThread {
+  mustBeActive("spawn");
+  return new Thread(SCHEDULER.add(threadOf(body)));
+}
+
+/** An assertion: what fails is recorded with the schedule, and the program goes on. */
+export function check(holds: boolean, message: string): void {
+  mustBeActive("check");
+  if (!holds) PROGRAM_FAILURES.push({ check: "assertion", thread: SCHEDULER.current, message });
+}
+
+/** What the execution under way has failed in. */
+export const PROGRAM_FAILURES: Failure[] = [];
+
+/** A thread that runs a function, coroutine or not. */
+export function threadOf(body: () => unknown): Coroutine {
+  let coroutine: Coroutine | undefined;
+  return {
+    next() {
+      if (coroutine === undefined) {
+        const begun = body();
+        if (begun instanceof Promise) throw new TypeError("a thread of a program under test cannot be async");
+        if (!SCHEDULER.isCoroutine(begun)) return { done: true, value: undefined };
+        coroutine = begun;
+      }
+      const result = coroutine.next();
+      if (result.done === true) RAW.sync();
+      return result;
+    },
+  };
+}
+
+class Lock extends Primitive implements ProgramLock {
+  readonly cell: number;
+
+  constructor(cell: number) {
+    super();
+    this.cell = cell;
+  }
+
+  acquire(): void {
+    SCHEDULER.view[this.cell] = SCHEDULER.current + 1;
+  }
+
+  release(): void {
+    check(SCHEDULER.view[this.cell] === SCHEDULER.current + 1, "a lock is released by who does not hold it");
+    SCHEDULER.view[this.cell] = 0;
+  }
+}
+
+class Thread extends Primitive implements ProgramThread {
+  /** Number of the thread: what a join waits for. */
+  readonly cell: number;
+
+  constructor(thread: number) {
+    super();
+    this.cell = thread;
+  }
+
+  join(): void {
+    // The scheduler has waited for it before.
+  }
+}
+
+function mustBeActive(name: string): void {
+  if (!RAW.isActive)
+    throw new Error(`${name}: only a program that explore() runs has the explorer's threads`);
+}

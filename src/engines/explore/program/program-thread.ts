@@ -1,0 +1,105 @@
+/** The thread that explores one program: exploration after exploration, each with an input of its own. */
+import { parentPort, workerData } from "node:worker_threads";
+import { readDirectives, writeDirectives } from "./schedule-text.ts";
+import { RefusedError } from "../../coroutine/hook.ts";
+import { UsageError } from "../../errors.ts";
+import { keyOfFailure, replay } from "../execution.ts";
+import { exploreWorld } from "../explorer.ts";
+import type { ExploreReport } from "../explorer.ts";
+import { RAW, UnseenAccessError } from "../raw-access.ts";
+import { SCHEDULER } from "../scheduler.ts";
+import type { StrategyName } from "../strategies/catalogue.ts";
+import { described, studyFailure } from "../study-failure.ts";
+import type { StudiedFailure } from "../study-failure.ts";
+import { UserWorld } from "./user-world.ts";
+
+/** An exploration of the program. Plain data. */
+export interface ProgramTask {
+  readonly input: unknown;
+  readonly strategy: StrategyName;
+  readonly seed: number;
+  readonly stepsMax: number;
+  readonly hasSpuriousWakeups: boolean;
+  /** Replays this schedule instead, once; null explores. */
+  readonly schedule: string | null;
+  readonly cells: Int32Array;
+}
+
+/** What became of a failure: minimised, in words, and its schedule as a text. */
+export type ProgramStudy = Omit<StudiedFailure, "directives" | "replays"> & {
+  readonly schedule: string;
+};
+
+/** The answer to a task. Plain data. */
+export type ProgramAnswer =
+  | { readonly kind: "explored"; readonly report: ExploreReport; readonly failure: ProgramStudy | null }
+  /** What the user must know; errors lose their class between threads. */
+  | { readonly kind: "refused"; readonly message: string };
+
+/** Answers tasks until the thread is ended. */
+export function serveProgram(): void {
+  const loading = UserWorld.load(urlOf(workerData));
+  // Whoever asks is told.
+  loading.catch(() => undefined);
+  parentPort?.on("message", (task: ProgramTask) => {
+    void loading
+      .then(({ world, codeHash }) => perform(world, codeHash, task))
+      .catch((error: unknown): ProgramAnswer => ({ kind: "refused", message: explanation(error) }))
+      .then((answer) => parentPort?.postMessage(answer));
+  });
+}
+
+function urlOf(data: unknown): string {
+  if (typeof data === "object" && data !== null && "url" in data) return String(data.url);
+  throw new Error("a program's thread was begun without the program's URL");
+}
+
+function perform(world: UserWorld, codeHash: string, task: ProgramTask): ProgramAnswer {
+  SCHEDULER.pointsMax = task.stepsMax;
+  RAW.hasSpuriousWakeups = task.hasSpuriousWakeups;
+  RAW.accesses = 0;
+  RAW.refused = undefined;
+  world.giveInput(task.input);
+  if (task.schedule !== null) return replayed(world, task.schedule);
+  const report = exploreWorld(world, { ...task, keepsGoing: false }, codeHash);
+  const [first] = report.failures;
+  // What cannot be repeated cannot be studied.
+  if (first === undefined || report.nondeterminism !== null)
+    return { kind: "explored", report, failure: null };
+  const { directives, replays: _, ...study } = studyFailure(world, first.chosen, first.key);
+  return { kind: "explored", report, failure: { ...study, schedule: writeDirectives(directives) } };
+}
+
+function replayed(world: UserWorld, schedule: string): ProgramAnswer {
+  const execution = replay(world, readDirectives(schedule));
+  const { points, steps, failures } = execution;
+  const [first] = failures;
+  const report: ExploreReport = {
+    codeHash: "",
+    executions: 1,
+    failing: failures.length > 0 ? 1 : 0,
+    points,
+    steps,
+    stepsMin: steps,
+    stepsMax: steps,
+    capped: 0,
+    traces: [],
+    failures: [],
+    completed: null,
+    remaining: null,
+    repeated: 0,
+    nondeterminism: null,
+  };
+  if (first === undefined) return { kind: "explored", report, failure: null };
+  const none = { switches: 0, preemptions: 0 };
+  const { directives: _, ...study } = described(world, execution, keyOfFailure(first));
+  return { kind: "explored", report, failure: { ...study, before: none, after: none, orders: [], schedule } };
+}
+
+function explanation(error: unknown): string {
+  const isUsers = [RefusedError, UsageError, UnseenAccessError, SyntaxError].some(
+    (type) => error instanceof type,
+  );
+  if (isUsers && error instanceof Error) return error.message;
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}

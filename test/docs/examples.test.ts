@@ -1,0 +1,38 @@
+/** The examples of docs/examples, as a user would check them. */
+import { asyncProperty, array, assert, constantFrom, integer, record } from "fast-check";
+import { expect, test } from "vitest";
+import { explore } from "../../src/index.ts";
+// oxlint-disable-next-line import/no-unassigned-import -- it adds the matcher
+import "../../src/vitest.ts";
+
+const example = (name: string): URL => new URL(`../../docs/examples/${name}.ts`, import.meta.url);
+
+test("the ring buffer delivers what was sent, for programs that are made up", async () => {
+  const inputs = record({
+    values: array(integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 3 }),
+    slots: constantFrom(1, 2),
+  });
+  await assert(
+    asyncProperty(inputs, async (input) => {
+      expect(await explore(example("ring-buffer"), { input, executions: 200 })).toHoldInEverySchedule();
+    }),
+    { numRuns: 30 },
+  );
+});
+
+test("the barrier holds everybody, also when waits return by themselves", async () => {
+  const input = { threads: 2 };
+  const result = await explore(example("barrier"), { input, executions: 2000, spuriousWakeups: true });
+  expect(result).toHoldInEverySchedule();
+  expect(await explore(example("barrier"), { input, executions: 2000 })).toHoldInEverySchedule();
+});
+
+test("the planted bug of the sequence lock is found, and its schedule replays", async () => {
+  const correct = { input: { isCorrect: true }, executions: 2000 };
+  expect(await explore(example("seqlock"), correct)).toHoldInEverySchedule();
+  const { failure } = await explore(example("seqlock"), { input: { isCorrect: false } });
+  expect(failure?.violations[0]?.message).toMatch(/^half a pair was read: /);
+  const { schedule = "", violations } = failure ?? {};
+  const again = await explore(example("seqlock"), { input: { isCorrect: false }, schedule });
+  expect(again).toMatchObject({ executions: 1, failure: { violations, schedule } });
+});
