@@ -4,7 +4,6 @@ import { UsageError } from "../errors.ts";
 import { execute, keyOfFailure, record } from "./execution.ts";
 import type { Execution } from "./execution.ts";
 import { RepeatingStrategy } from "./directives.ts";
-import { loadWorld } from "./load-world.ts";
 import type { LoadedWorld } from "./load-world.ts";
 import { Ending, SCHEDULER } from "./scheduler.ts";
 import { createStrategy } from "./strategies/catalogue.ts";
@@ -87,9 +86,15 @@ let loaded: { readonly of: string; readonly world: Promise<LoadedWorld> } | unde
 /** The world of a target: a thread loads one, once. */
 function worldOf(target: ExploreTarget): Promise<LoadedWorld> {
   const of = JSON.stringify(target);
-  loaded ??= { of, world: loadWorld(target) };
+  loaded ??= { of, world: load(target) };
   if (loaded.of !== of) throw new Error("a thread explores one target");
   return loaded.world;
+}
+
+/** The model is loaded where it is explored: a user's program does without it. */
+async function load(target: ExploreTarget): Promise<LoadedWorld> {
+  const { loadWorld } = await import("./load-world.ts");
+  return loadWorld(target);
 }
 
 /** Why a target cannot be explored, for the person who asked. Errors lose their class between threads. */

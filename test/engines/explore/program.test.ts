@@ -146,8 +146,8 @@ export default function main() {
   expect(failure?.violations[0]?.message).toMatch(/flag\[1\]/);
 });
 
-test("only a loop around a wait holds against wakeups by themselves, or too early ends", async () => {
-  const text = (how: string, timeout: string): string => `
+/** A sleeper that asks for a flag before it sleeps. */
+const waiting = (how: string, timeout: string): string => `
 export default function main() {
   const a = cells(1);
   const sleeper = spawn(() => { ${how} (Atomics.load(a, 0) === 0) Atomics.wait(a, 0, 0${timeout}); check(Atomics.load(a, 0) === 1, "too early"); });
@@ -155,11 +155,15 @@ export default function main() {
   Atomics.notify(a, 0);
   sleeper.join();
 }`;
-  expect(await run(text("if", ""))).toHoldInEverySchedule();
+
+test("only a loop around a wait holds against wakeups by themselves, or too early ends", async () => {
+  expect(await run(waiting("if", ""))).toHoldInEverySchedule();
   const spuriousWakeups = true;
-  expect(await run(text("while", ""), { spuriousWakeups })).toHoldInEverySchedule();
-  expect((await run(text("if", ""), { spuriousWakeups })).failure?.violations[0]?.message).toBe("too early");
-  expect((await run(text("if", ", 10"))).failure?.violations[0]?.message).toBe("too early");
+  expect(await run(waiting("while", ""), { spuriousWakeups })).toHoldInEverySchedule();
+  expect((await run(waiting("if", ""), { spuriousWakeups })).failure?.violations[0]?.message).toBe(
+    "too early",
+  );
+  expect((await run(waiting("if", ", 10"))).failure?.violations[0]?.message).toBe("too early");
 });
 
 test("a failing input shrinks together with its schedule", async () => {
