@@ -124,7 +124,7 @@ export function exploreWorld(world: World, task: WorldTask, codeHash: string): E
 }
 
 /** A task of which the world is made already. */
-export type WorldTask = Pick<ExploreTask, "strategy" | "seed" | "keepsGoing" | "cells">;
+export type WorldTask = Pick<ExploreTask, "strategy" | "seed" | "keepsGoing" | "worker" | "cells">;
 
 class Exploration {
   readonly #world: World;

@@ -61,7 +61,7 @@ function perform(world: UserWorld, codeHash: string, task: ProgramTask): Program
   RAW.refused = undefined;
   world.giveInput(task.input);
   if (task.schedule !== null) return replayed(world, task.schedule);
-  const report = exploreWorld(world, { ...task, keepsGoing: false }, codeHash);
+  const report = exploreWorld(world, { ...task, keepsGoing: false, worker: 0 }, codeHash);
   const [first] = report.failures;
   // What cannot be repeated cannot be studied.
   if (first === undefined || report.nondeterminism !== null)
