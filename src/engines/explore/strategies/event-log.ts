@@ -4,7 +4,7 @@ import { THREADS_MAX } from "../scheduler.ts";
 import type { Scheduler } from "../scheduler.ts";
 import { CellIndex } from "./cell-index.ts";
 import type { Cells } from "./cell-index.ts";
-import { leavesLock, touches, writes } from "./dependence.ts";
+import { leavesLock, takesLock, touches, writes } from "./dependence.ts";
 
 const READ = AccessKind.read;
 const EXCHANGE = AccessKind.exchange;
@@ -230,12 +230,12 @@ export class EventLog {
     return other >= 0 && (other === eventOther || (other >= at && other < end));
   }
 
-  /** Whether an event and an operation can never be possible both: one has the lock that the other needs. */
+  /** Whether an event made an operation possible by giving up the lock that it takes: the other order cannot be. */
   #excludes(event: number, { kind, cell, other }: Operation): boolean {
     const eventKind = this.#kind[event] ?? 0;
-    if (!leavesLock(kind) && !leavesLock(eventKind)) return false;
+    if (!takesLock(kind) || !leavesLock(eventKind)) return false;
     const lock = lockOf(kind, cell, other);
-    return lock >= 0 && lock === lockOf(eventKind, this.#cell[event] ?? 0, this.#other[event] ?? NONE);
+    return lock === lockOf(eventKind, this.#cell[event] ?? 0, this.#other[event] ?? NONE);
   }
 
   #grow(): void {
