@@ -68,16 +68,16 @@ test("pages are the guest's or nobody's, and the holder of the lock must know wh
   expect(lifetimes.holderAccesses(TABLE + 2)).toMatch(/after it was freed/);
 });
 
-describe("the log of writes", () => {
-  function valuesSince(log: WriteLog, since: number): string[] {
-    const values: string[] = [];
-    log.some(2, 2, since, (low, high) => {
-      values.push(`${String(low)},${String(high)}`);
-      return false;
-    });
-    return values;
-  }
+function valuesSince(log: WriteLog, since: number): string[] {
+  const values: string[] = [];
+  log.some(2, 2, since, (low, high) => {
+    values.push(`${String(low)},${String(high)}`);
+    return false;
+  });
+  return values;
+}
 
+describe("the log of writes", () => {
   test("gives what an entry held since a step, whole when it was written whole", () => {
     const words = new Int32Array(8);
     const log = new WriteLog(words);

@@ -36,6 +36,9 @@ describe("the model as it is", () => {
   });
 });
 
+/** What the programs do, and so whether they meet a fault at all, depends on the seed: with this one they meet each. */
+const PLANTED_SEED = 3;
+
 interface Planted extends Pick<RunRequest, "scenario"> {
   readonly fault: string;
   readonly check: string;
@@ -113,14 +116,14 @@ const PLANTED: readonly Planted[] = [
     scenario: "map-unmap-shootdown",
     check: "race",
     finds: "torn",
-    says: /Half an entry of a live shadow: vCPU \d in Halving.setLeaf \(faults.ts:\d+\), holding the paging lock/,
+    says: /Half an entry of a live shadow: vCPU \d in Halving.setLeaf \(faults.ts:\d+\) during a page fault, holding the paging lock/,
   },
   {
     fault: "looksBeforeLocking",
     scenario: "map-unmap-shootdown",
     check: "race",
     finds: "unguarded",
-    says: /holding no lock, makes a plain read of mfn 0x1 shadowFlags \(0x0\), but its guard is the paging lock/,
+    says: /during a page fault, holding no lock, makes a plain read of mfn 0x1 shadowFlags \(0x0\), but its guard is the paging lock/,
   },
   {
     fault: "locksInsideHeap",
@@ -143,7 +146,16 @@ describe("the planted fault", () => {
     "$fault is found by $check as $finds",
     async ({ scenario, fault, check, finds, says }) => {
       // Ends at the failure that is looked for, whatever checks inside the model say before.
-      const request = { ...base, scenario, fault, checks: [check], executions: 400, machine: CACHED, finds };
+      const request = {
+        ...base,
+        scenario,
+        fault,
+        checks: [check],
+        seed: PLANTED_SEED,
+        executions: 400,
+        machine: CACHED,
+        finds,
+      };
       const { found } = await explorer.run(request);
       expect(found[finds] ?? JSON.stringify(found)).toMatch(says);
     },
@@ -169,7 +181,15 @@ describe("a benign race that is not declared is reported", () => {
     { region: "domain", cell: "tornDown", scenario: "p2m-under-load", says: /domain tornDown/ },
   ] as const)("$region $cell", async ({ region, cell, scenario, says }) => {
     const undeclared = { region, cell };
-    const request = { ...base, scenario, undeclared, executions: 60, machine: CACHED, rounds: 6 };
+    const request = {
+      ...base,
+      scenario,
+      undeclared,
+      seed: PLANTED_SEED,
+      executions: 60,
+      machine: CACHED,
+      rounds: 6,
+    };
     const { found } = await explorer.run(request);
     expect(Object.values(found).join(" ")).toMatch(says);
   });

@@ -11,7 +11,8 @@ import type { Machine } from "../../../hypervisor/machine.ts";
 import { LockCell, lockArea } from "../../../locks/lock-area.ts";
 import { FrameUse } from "../../../memory/frame-table.ts";
 import { LOCK_NAMES } from "../../../memory/layout.ts";
-import { mfn } from "../../../memory/units.ts";
+import { mfn, vcpuId } from "../../../memory/units.ts";
+import { VcpuCell, vcpuArea } from "../../../memory/vcpu-area.ts";
 import { AccessKind } from "../../coroutine/accessors.ts";
 import { SITES } from "../../coroutine/sites.ts";
 import type { Failure } from "../program-world.ts";
@@ -38,6 +39,7 @@ export class RaceCheck implements ExecutionCheck {
   readonly #isStrict: boolean;
   readonly #framesEnd: number;
   readonly #owners: readonly number[];
+  readonly #areas: readonly number[];
   readonly #failures: Failure[] = [];
   readonly #reported = new Set<string>();
   /** The step at hand; -1 as kind for none that is an access. */
@@ -55,6 +57,9 @@ export class RaceCheck implements ExecutionCheck {
     this.#detector = new RaceDetector(machine.layout.words, machine.config.vcpus + 1);
     this.#report = new RaceReport((cell) => cellName(machine.layout, cell), machine.config.vcpus);
     this.#framesEnd = machine.layout.sizes.frames << PAGE_SHIFT;
+    this.#areas = Array.from({ length: machine.config.vcpus + 1 }, (_, id) =>
+      vcpuArea(machine.layout, vcpuId(id)),
+    );
     this.#owners = LOCK_NAMES.map((_, lock) => lockArea(machine.layout, lock) + LockCell.owner);
   }
 
@@ -107,7 +112,7 @@ export class RaceCheck implements ExecutionCheck {
     }
     // What anybody may read is read out of order; its writers are held against each other.
     if (isOpen && !isWrite) return;
-    const what = this.#report.pack(this.#site, this.#locks);
+    const what = this.#what(thread);
     const value = scheduler.view[cell] ?? 0;
     const race = isWrite
       ? this.#detector.write(thread, cell, what, value)
@@ -127,15 +132,22 @@ export class RaceCheck implements ExecutionCheck {
       (kind === EXCHANGE && (value !== this.#before || this.#span === ENTRY));
     const orders = this.#orders(cell);
     if (orders && kind !== WRITE) this.#detector.acquire(thread, cell);
-    const what = this.#report.pack(this.#site, this.#locks);
+    const what = this.#what(thread);
     const race = this.#detector.atomic(thread, cell, isWrite, what, value);
     if (race !== undefined) this.#found(scheduler, race);
     if (orders && isWrite) this.#detector.release(thread, cell, kind !== WRITE);
   }
 
+  /** The access at hand, for a report. */
+  #what(thread: number): number {
+    const { view } = this.#machine.memory;
+    const doing = view[(this.#areas[thread] ?? 0) + VcpuCell.doing] ?? 0;
+    return this.#report.pack(this.#site, this.#locks, this.#span === ENTRY, doing);
+  }
+
   /** Every cell of the run that anybody has accessed: the rest is as new. */
   #fill(scheduler: Scheduler, thread: number): void {
-    const what = this.#report.pack(this.#site, this.#locks);
+    const what = this.#what(thread);
     const end = this.#cell + this.#span;
     for (let cell = this.#cell; cell < end; cell++) {
       if (!this.#detector.knows(cell)) continue;
@@ -167,7 +179,7 @@ export class RaceCheck implements ExecutionCheck {
     if (frames.use(frame) !== FrameUse.pool || frames.type(frame) === 0) return;
     const key = `torn ${this.#report.place(this.#site)}`;
     if (this.#isKnown(key)) return;
-    const side = this.#report.side(thread, this.#report.pack(this.#site, this.#locks), kind !== READ, true);
+    const side = this.#report.side(thread, this.#what(thread), kind !== READ, true);
     const value = scheduler.view[this.#cell] ?? 0;
     const message = `Half an entry of a live shadow: ${side} ${this.#report.change(this.#cell, this.#before, value)}.`;
     this.#fail(scheduler, { check: "race", thread, key, message });
@@ -177,7 +189,7 @@ export class RaceCheck implements ExecutionCheck {
     const region = regionOf(this.#machine.layout, this.#cell)?.name ?? "memory";
     const key = `unguarded ${this.#report.place(this.#site)} ${region}`;
     if (this.#isKnown(key)) return;
-    const side = this.#report.side(thread, this.#report.pack(this.#site, this.#locks), isWrite, false);
+    const side = this.#report.side(thread, this.#what(thread), isWrite, false);
     const guard = this.#guards.guard(this.#cell);
     const need = guard === "atomic" ? "it is declared atomic" : `its guard is the ${guard}`;
     const value = scheduler.view[this.#cell] ?? 0;

@@ -2,14 +2,18 @@
 import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Race, RaceSide } from "../../../checks/race.ts";
+import { Doing } from "../../../memory/vcpu-area.ts";
 import { LOCK_NAMES } from "../../../memory/layout.ts";
 import { SITES } from "../../coroutine/sites.ts";
 
 const SITE_BITS = 14;
 const SITE = (1 << SITE_BITS) - 1;
 
+const WIDE_BIT = SITE_BITS + LOCK_NAMES.length;
 /** In a packed access: it was 64 bits wide. */
-export const WIDE: number = 1 << (SITE_BITS + LOCK_NAMES.length);
+export const WIDE: number = 1 << WIDE_BIT;
+const DOING_NAMES: readonly string[] = doingNames();
+const DOING_MASK = 15;
 
 /** Words races. An access is named by its site and the locks held, packed into one number. */
 export class RaceReport {
@@ -21,9 +25,9 @@ export class RaceReport {
     this.#vcpus = vcpus;
   }
 
-  /** A site and a bit for each lock held. */
-  pack(site: number, locks: number, isWide = false): number {
-    return site | (locks << SITE_BITS) | (isWide ? WIDE : 0);
+  /** A site, a bit for each lock held, the access's width, and what the vCPU was at, a `Doing`. */
+  pack(site: number, locks: number, isWide = false, doing = 0): number {
+    return site | (locks << SITE_BITS) | (isWide ? WIDE : 0) | ((doing & DOING_MASK) << (WIDE_BIT + 1));
   }
 
   /** `emulate.ts:120`. */
@@ -45,7 +49,8 @@ export class RaceReport {
     const locks = held.length === 0 ? "holding no lock" : `holding the ${held.join(" and ")} lock`;
     const who = thread === this.#vcpus ? "the toolstack" : `vCPU ${String(thread)}`;
     const how = `${isAtomic ? "an atomic" : "a plain"} ${isWrite ? "write" : "read"}`;
-    return `${who} in ${within} (${this.place(what & SITE)}), ${locks}, makes ${how}`;
+    const operation = DOING_NAMES[(what >>> (WIDE_BIT + 1)) & DOING_MASK] ?? "";
+    return `${who} in ${within} (${this.place(what & SITE)})${operation}, ${locks}, makes ${how}`;
   }
 
   /** The cell and what became of it. */
@@ -64,6 +69,18 @@ export class RaceReport {
   #sideOf({ thread, what, isWrite, isAtomic }: RaceSide): string {
     return this.side(thread, what, isWrite, isAtomic);
   }
+}
+
+/** What a vCPU is at, for a sentence; nothing for the guest's own operations and for what no vCPU does. */
+function doingNames(): string[] {
+  const names: string[] = [];
+  names[Doing.guest] = "";
+  names[Doing.pageFault] = " during a page fault";
+  names[Doing.writeCr] = " during MOV CR";
+  names[Doing.invlpg] = " during INVLPG";
+  names[Doing.hypercall] = " during a hypercall";
+  names[Doing.flushWait] = " waiting for flushes";
+  return names;
 }
 
 function hex(value: number): string {
