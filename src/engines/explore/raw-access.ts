@@ -60,6 +60,8 @@ class RawAccess {
   readonly #regions = new WeakMap<ArrayBufferLike, Region>();
   /** Regions of before the first execution. */
   readonly #permanent: Region[] = [];
+  /** What `cells` has given, by place and length. */
+  readonly #arrays = new Map<number, Int32Array<SharedArrayBuffer>>();
   readonly #waiters: Waiter[] = [];
   /** Wakeups of each thread that nobody caused, in this execution. */
   readonly #wokenByThemselves = new Int32Array(THREADS_MAX);
@@ -102,7 +104,23 @@ class RawAccess {
 
   /** Shared words, all zero. */
   cells(count: number, name = "cells"): Int32Array<SharedArrayBuffer> {
-    return new Int32Array(this.#memory, this.#reserve(count, name) << 2, count);
+    const first = this.reserve(count, name);
+    // To make an array over shared memory takes longer than to execute a small program.
+    const key = first * MEMORY_CELLS + count;
+    let array = this.#arrays.get(key);
+    if (array === undefined) this.#arrays.set(key, (array = new Int32Array(this.#memory, first << 2, count)));
+    return array;
+  }
+
+  /** Keeps words free of everything else until the execution ends; the first of them. */
+  reserve(count: number, name: string): number {
+    const first = this.#next;
+    if (!Number.isInteger(count) || count < 0 || first + count > WAITERS)
+      throw new RangeError(`a program under test has room for ${String(WAITERS - FIRST_CELL)} shared words`);
+    // Entries of 64 bits stand at even cells.
+    this.#next = first + count + (count & 1);
+    this.#named.push({ first, count, name });
+    return first;
   }
 
   /** What a cell is called: `head[0]`. */
@@ -259,7 +277,7 @@ class RawAccess {
   #regionOf(buffer: SharedArrayBuffer): Region {
     const known = this.#regions.get(buffer);
     if (known !== undefined) return known;
-    const base = this.#reserve((buffer.byteLength + 3) >> 2, "buffer");
+    const base = this.reserve((buffer.byteLength + 3) >> 2, "buffer");
     const bytes = new Uint8Array(buffer);
     const region = { base, bytes, initial: bytes.slice() };
     this.#regions.set(buffer, region);
@@ -281,16 +299,6 @@ class RawAccess {
   #copy({ base, bytes }: Region): void {
     SCHEDULER.touch(base, (bytes.length + 3) >> 2);
     this.#bytes.set(bytes, base << 2);
-  }
-
-  #reserve(count: number, name: string): number {
-    const first = this.#next;
-    if (!Number.isInteger(count) || count < 0 || first + count > WAITERS)
-      throw new RangeError(`a program under test has room for ${String(WAITERS - FIRST_CELL)} shared words`);
-    // Entries of 64 bits stand at even cells.
-    this.#next = first + count + (count & 1);
-    this.#named.push({ first, count, name });
-    return first;
   }
 
   #setWaits({ thread, cell }: Waiter, waits: boolean): void {

@@ -29,7 +29,7 @@ export function cells(count: number, name?: string): Int32Array<SharedArrayBuffe
 /** A lock that nobody has. Taking it is one operation. */
 export function lock(name?: string): ProgramLock {
   mustBeActive("lock");
-  return new Lock(RAW.cells(1, name ?? "lock").byteOffset >> 2);
+  return new Lock(RAW.reserve(1, name ?? "lock"));
 }
 
 /** Begins a thread. */
