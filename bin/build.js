@@ -3,7 +3,7 @@
  * URLs by which threads and hooks are found are renamed here.
  */
 import { execFileSync } from "node:child_process";
-import { existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import process from "node:process";
@@ -30,6 +30,8 @@ function build(tsc) {
   const dist = join(ROOT, "dist");
   rmSync(dist, { recursive: true, force: true });
   execFileSync(process.execPath, [tsc, "-p", join(ROOT, "tsconfig.build.json")], { stdio: "inherit" });
+  cpSync(join(ROOT, "scenarios/traces"), join(dist, "scenarios/traces"), { recursive: true });
+  cpSync(join(ROOT, "package.json"), join(dist, "package.json"));
   for (const file of readdirSync(dist, { recursive: true })) {
     if (!file.endsWith(".js")) continue;
     const path = join(dist, file);

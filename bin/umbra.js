@@ -31,7 +31,7 @@ env.NODE_COMPILE_CACHE ??= fileURLToPath(new URL("../node_modules/.cache/v8", im
 if (runsTypeScript()) {
   module.enableCompileCache?.(env.NODE_COMPILE_CACHE);
   if (startedByUmbra) obeyLauncher();
-  await import("../src/cli/main.ts");
+  await import(isInstalled() ? "../dist/src/cli/main.js" : "../src/cli/main.ts");
 } else {
   const node = pinnedNode();
   if (startedByUmbra || node === undefined) {
@@ -44,6 +44,11 @@ if (runsTypeScript()) {
 
 function runsTypeScript() {
   return Number.parseInt(versions.node, 10) >= OLDEST_NODE && Boolean(features.typescript);
+}
+
+/** Below somebody's node_modules Node runs no TypeScript; an installation has JavaScript (bin/build.js). */
+function isInstalled() {
+  return import.meta.url.includes("/node_modules/");
 }
 
 /** The Node that `npm ci` installed, if it did: there is one for Linux on x86-64 only. */

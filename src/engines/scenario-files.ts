@@ -5,6 +5,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { scenarioFaults } from "../guest/scenario.ts";
 import type { Scenario } from "../guest/scenario.ts";
 import { UsageError } from "./errors.ts";
+import { OWN_EXTENSION } from "./own-files.ts";
 import { resolveUmbraName } from "./umbra-name.ts";
 import { firstLine } from "./usage.ts";
 
@@ -24,8 +25,8 @@ export interface LoadedScenario {
 
 /** Names of the scenarios that come with Umbra. */
 export function bundledScenarios(): string[] {
-  return globSync("*.ts", { cwd: SCENARIOS })
-    .map((file) => basename(file, ".ts"))
+  return globSync(`*${OWN_EXTENSION}`, { cwd: SCENARIOS })
+    .map((file) => basename(file, OWN_EXTENSION))
     .toSorted();
 }
 
@@ -91,7 +92,7 @@ function userFile(path: string): string {
 
 function bundledFile(name: string): string {
   const names = bundledScenarios();
-  if (names.includes(name)) return join(SCENARIOS, `${name}.ts`);
+  if (names.includes(name)) return join(SCENARIOS, `${name}${OWN_EXTENSION}`);
   const near = names.filter((each) => each.includes(name) || name.includes(each));
   const hint = near.length === 0 ? "" : `, perhaps ${near.join(" or ")}`;
   throw new UsageError(

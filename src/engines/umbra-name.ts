@@ -3,6 +3,7 @@
  * first of them.
  */
 import { registerHooks } from "node:module";
+import { OWN_FORMAT } from "./own-files.ts";
 
 const NAME = "umbra";
 const INDEX = new URL("../index.ts", import.meta.url).href;
@@ -16,7 +17,7 @@ export function resolveUmbraName(): void {
   isRegistered = true;
   registerHooks({
     resolve(specifier, context, nextResolve) {
-      if (specifier === NAME) return { url: INDEX, format: "module-typescript", shortCircuit: true };
+      if (specifier === NAME) return { url: INDEX, format: OWN_FORMAT, shortCircuit: true };
       const resolved = nextResolve(specifier, context);
       // Beside a package.json that names no type, Node would parse the file twice and warn about it.
       const isLoose = (resolved.format ?? null) === null && TYPESCRIPT.test(resolved.url);

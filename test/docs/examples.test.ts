@@ -1,5 +1,9 @@
 /** The examples of docs/examples, as a user would check them. */
 import { asyncProperty, array, assert, constantFrom, integer, record } from "fast-check";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { expect, test } from "vitest";
 import { explore } from "../../src/index.ts";
 // oxlint-disable-next-line import/no-unassigned-import -- it adds the matcher
@@ -35,4 +39,16 @@ test("the planted bug of the sequence lock is found, and its schedule replays", 
   const { schedule = "", violations } = failure ?? {};
   const again = await explore(example("seqlock"), { input: { isCorrect: false }, schedule });
   expect(again).toMatchObject({ executions: 1, failure: { violations, schedule } });
+});
+
+test("the first program of docs/own-code.md fails as the text says", async () => {
+  const text = readFileSync(new URL("../../docs/own-code.md", import.meta.url), "utf8");
+  const [, program = ""] = /```ts\n([^]*?)```/.exec(text) ?? [];
+  const folder = mkdtempSync(join(tmpdir(), "umbra-own-code-"));
+  const file = join(folder, "counter.ts");
+  writeFileSync(file, program);
+  const { failure } = await explore(pathToFileURL(file), { input: { threads: 2 } });
+  rmSync(folder, { recursive: true });
+  expect(failure?.violations[0]?.message).toBe("counted 1");
+  expect(failure?.after.preemptions).toBe(1);
 });

@@ -51,6 +51,13 @@ for (const isCorrect of [true, false]) {
 process.stdout.write(JSON.stringify(found));`,
     );
     const output = execFileSync(execPath, ["run.js"], { cwd: folder, encoding: "utf8" });
+    const umbra = join(modules, "umbra/bin/umbra.js");
+    const stress = ["stress", "exec-exit", "--seconds", "1", "--vcpus", "2"];
+    expect(execFileSync(execPath, [umbra, ...stress], { cwd: folder, encoding: "utf8" })).toMatch(
+      /exec-exit/,
+    );
+    const search = ["explore", "exec-exit", "--schedules", "2", "--seed", "1"];
+    expect(execFileSync(execPath, [umbra, ...search], { cwd: folder, encoding: "utf8" })).toMatch(/Never/);
     expect(JSON.parse(output)).toEqual([null, expect.stringMatching(/^half a pair was read: /)]);
   } finally {
     rmSync(folder, { recursive: true });

@@ -3,14 +3,15 @@ import { globSync, statSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { UsageError } from "../errors.ts";
+import { OWN_EXTENSION } from "../own-files.ts";
 import { allowedNames } from "../usage.ts";
 
 const FOLDER = fileURLToPath(new URL("../../../scenarios/mutants/", import.meta.url));
 
 /** Names of the mutants that come with Umbra: those of their files, `m01-flush-only-local-tlb`. */
 export function mutantNames(): string[] {
-  return globSync("m[0-9][0-9]-*.ts", { cwd: FOLDER })
-    .map((file) => basename(file, ".ts"))
+  return globSync(`m[0-9][0-9]-*${OWN_EXTENSION}`, { cwd: FOLDER })
+    .map((file) => basename(file, OWN_EXTENSION))
     .toSorted();
 }
 
@@ -30,5 +31,5 @@ export function mutantUrl(name: string): string {
 export function bundledMutant(name: string): string | undefined {
   const wanted = name.toLowerCase();
   const found = mutantNames().find((each) => each === wanted || each.split("-")[0] === wanted);
-  return found === undefined ? undefined : pathToFileURL(join(FOLDER, `${found}.ts`)).href;
+  return found === undefined ? undefined : pathToFileURL(join(FOLDER, `${found}${OWN_EXTENSION}`)).href;
 }

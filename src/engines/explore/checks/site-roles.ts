@@ -13,10 +13,11 @@ export const SiteRole = {
   coordination: 3,
 } as const;
 
+/** Without their endings, which differ between a clone and an installation. */
 const FILES: readonly (readonly [part: string, role: number])[] = [
-  ["/src/machine/physical-access.ts", SiteRole.operand],
-  ["/src/machine/walker.ts", SiteRole.walk],
-  ["/src/machine/hardware-walk.ts", SiteRole.walk],
+  ["/src/machine/physical-access.", SiteRole.operand],
+  ["/src/machine/walker.", SiteRole.walk],
+  ["/src/machine/hardware-walk.", SiteRole.walk],
   ["/src/machine/", SiteRole.coordination],
   ["/src/locks/", SiteRole.coordination],
   ["/src/memory/", SiteRole.coordination],
