@@ -61,7 +61,10 @@ export class Heap {
 
   /** Frames that are free now. */
   freeFrames(): number {
-    return this.#domain.read(DomainCell.heapFree);
+    this.#lock.acquire(LockSite.heap_free);
+    const count = this.#domain.read(DomainCell.heapFree);
+    this.#lock.release();
+    return count;
   }
 
   #head(): Mfn {
