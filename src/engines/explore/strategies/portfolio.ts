@@ -1,7 +1,8 @@
 /**
- * No single strategy wins (concurrency 4.3), so the default takes turns: a few random walks that measure the program; for
- * one that is tiny all schedules with at most two preemptions, for a small one source-DPOR; then, without end, partial
- * order sampling, random priorities, the uniform walk and the random walk, each for its share of the executions.
+ * No single strategy wins (concurrency 4.3), so the default takes turns: a few random walks that measure the program; then,
+ * without end, partial order sampling, random priorities, the uniform walk and the random walk, each for its share of the
+ * executions. One in four is a systematic search's while there is one: for a tiny program all schedules with at
+ * most two preemptions, for a small one source-DPOR. The estimate of what is small can be wrong by any factor.
  */
 import type { Scheduler } from "../scheduler.ts";
 import type { Learnt, Search } from "../strategy.ts";
@@ -22,6 +23,8 @@ const SMALL_TREE = 1e5;
 /** Searches that take more executions than this are given up: of all schedules with few preemptions, and of all. */
 const BOUNDED_MOST = 5000;
 const DPOR_MOST = 2e5;
+/** One execution in so many is a systematic search's. */
+const SYSTEMATIC_ONE_IN = 4;
 const PREEMPTIONS_MOST = 2;
 /** Shares of the turns; what is left is the random walk's. */
 const POS_PERCENT = 40;
@@ -53,6 +56,7 @@ export class Portfolio implements Search {
   /** Searches that come before the turns. */
   readonly #searches: (BoundedSearch | SourceDpor)[] = [];
   #searched = 0;
+  #executions = 0;
 
   constructor({ seed, isSystematic }: PortfolioOptions) {
     this.#seed = seed;
@@ -71,7 +75,9 @@ export class Portfolio implements Search {
 
   begin(scheduler: Scheduler, iteration: number): boolean {
     if (this.#measuring > 0) return this.#walk.begin(scheduler, iteration);
+    const isSearchesTurn = ++this.#executions % SYSTEMATIC_ONE_IN === 0;
     for (let search = this.#searches[0]; search !== undefined; search = this.#searches[0]) {
+      if (!isSearchesTurn) break;
       this.#active = search;
       const most = search === this.#dpor ? DPOR_MOST : BOUNDED_MOST;
       if (this.#searched++ < most && search.begin()) return true;
