@@ -127,12 +127,13 @@ async function targetOf(
   const chosen = Object.entries(small?.options ?? {}).map(([name, value]) => [name, String(value)] as const);
   const options = scenarioOptions(scenario, [...chosen, ...others], SETTING_NAMES);
   const wishes = { ...SMALL_TLB, ...machineWish(scenario, vcpus, options), ...small?.machine };
-  const wish = { ...wishes, ...machineOfMutant, vcpus };
+  const wish = { poolPages: minimumPool({ ...wishes, vcpus }), ...wishes, vcpus };
   const target: ScenarioTarget = {
     kind: "scenario",
     url,
     guest: guestOf(scenario, request.guest),
-    config: requestedMachine(machine, { poolPages: minimumPool(wish), ...wish }),
+    // A mutant's own needs weigh more than anybody's wishes: on another machine it may be none.
+    config: { ...requestedMachine(machine, wish), ...machineOfMutant },
     options,
     seed: request.seed === undefined ? randomInt(2 ** 31) : wholeNumber("--seed", request.seed, SEED),
     rounds: wholeNumber("--rounds", request.rounds ?? "1", ROUNDS),

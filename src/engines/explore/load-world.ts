@@ -24,14 +24,29 @@ export interface LoadedWorld {
   readonly codeHash: string;
 }
 
-/** Loads a target. Throws RefusedError when its code cannot be explored. */
+/** What worlds of a target are made of. */
+export interface LoadedTarget {
+  readonly setup: ScenarioSetup;
+  /** The target's mutant, if it has one. */
+  readonly mutant: Mutant | null;
+  readonly codeHash: string;
+}
+
+/** Loads a target and makes its world. Throws RefusedError when its code cannot be explored. */
 export async function loadWorld(target: ExploreTarget): Promise<LoadedWorld> {
+  const { setup, codeHash } = await loadTarget(target);
+  return { world: new ScenarioWorld(setup), codeHash };
+}
+
+/** Loads a target. */
+export async function loadTarget(target: ExploreTarget): Promise<LoadedTarget> {
   const { url, mutant: mutantAt, isPrepared } = target;
   // The plain build loads first: it resolves "umbra", boots the machine and looks at it when all is over.
   const scenario = await importLoadedScenario(url);
   const prepared = isPrepared ? await importMutant(url) : undefined;
   const coroutines = registerCoroutines([MODEL_URL, url, ...(mutantAt === null ? [] : [mutantAt])]);
   const { address, colouring } = coroutines;
+  const mutant = mutantAt === null ? null : await importMutant(address(mutantAt));
   const setup: ScenarioSetup = {
     scenario,
     coroutines: await importLoadedScenario(address(url)),
@@ -42,12 +57,11 @@ export async function loadWorld(target: ExploreTarget): Promise<LoadedWorld> {
     seed: target.seed,
     rounds: target.rounds,
     checks: (world) => makeChecks(world),
-    ...(mutantAt === null ? {} : mutationOf(await importMutant(address(mutantAt)))),
+    ...(mutant === null ? {} : mutationOf(mutant)),
     ...(prepared === undefined ? {} : preparationOf(prepared, target)),
   };
-  const world = new ScenarioWorld(setup);
   SCHEDULER.pointsMax = target.pointsMax;
-  return { world, codeHash: hashOf(colouring.modules) };
+  return { setup, mutant, codeHash: hashOf(colouring.modules) };
 }
 
 /** The mutant that a module exports. Throws UsageError when it exports none. */
@@ -72,8 +86,8 @@ function mutationOf(mutant: Mutant): Pick<ScenarioSetup, "mutate" | "mutateTools
 function preparationOf(
   mutant: Mutant,
   { guest }: ExploreTarget,
-): Pick<ScenarioSetup, "prepare" | "skipsTeardown"> {
-  const { freePoolPages } = mutant;
+): Pick<ScenarioSetup, "prepare" | "skipsTeardown" | "endsDomain"> {
+  const { freePoolPages, endsDomain = false } = mutant;
   return {
     prepare: (machine, shared) => {
       prepareMachine(machine, {
@@ -86,6 +100,7 @@ function preparationOf(
       });
     },
     skipsTeardown: true,
+    endsDomain,
   };
 }
 
