@@ -5,6 +5,7 @@ import type { Context } from "./context.ts";
 import { putOut } from "./json-file.ts";
 import { exploreCommand } from "./explore.ts";
 import { listCommand } from "./list.ts";
+import { mutantsCommand } from "./mutants.ts";
 import { replayCommands } from "./replay.ts";
 import { startCommand } from "./start.ts";
 import { runSnapshotVerify } from "./snapshot.ts";
@@ -53,6 +54,7 @@ export function createProgram(context: Context, version: string, ending: Ending)
   };
   adopt(program, exploreCommand(context, end));
   for (const command of replayCommands(context, end)) adopt(program, command);
+  adopt(program, mutantsCommand(context, end));
   addTrace(program, context, ending);
   adopt(program, conformCommand(context, end));
   addSnapshot(program, context, ending);

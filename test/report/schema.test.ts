@@ -5,6 +5,7 @@ import { basename, join } from "node:path";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { conform } from "../../src/engines/conform.ts";
+import { planMutants, runMutants } from "../../src/engines/explore/mutants.ts";
 import { cutTrace } from "../../src/engines/replay/cut-trace.ts";
 import { traceInfo } from "../../src/engines/replay/trace-info.ts";
 import { verifyTrace } from "../../src/engines/replay/verify.ts";
@@ -69,6 +70,11 @@ const RESULTS: readonly { schema: string; what: string; make: () => object | Pro
     schema: "conform",
     what: "a conformance run",
     make: () => conform(join(ROOT, "test/data/walks-sample.ndjson.gz")),
+  },
+  {
+    schema: "mutants",
+    what: "a run over mutants",
+    make: () => runMutants({ ...planMutants({ ids: ["M18"], seeds: "1" }), points: 100_000 }),
   },
   {
     schema: "bench",
