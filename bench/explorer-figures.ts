@@ -54,7 +54,7 @@ function bound(world: World): World {
     begin: () => {
       world.begin();
     },
-    end: (ending) => world.end(ending),
+    end: (ending, isThorough) => world.end(ending, isThorough),
     threadName: (thread) => world.threadName(thread),
     cellName: (cell) => world.cellName(cell),
   };

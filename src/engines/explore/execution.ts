@@ -31,7 +31,12 @@ export function keyOfFailure({ check, key }: Failure): string {
 }
 
 /** Executes iteration `iteration` of a strategy; null when the strategy has nothing left. */
-export function execute(world: World, strategy: Strategy, iteration: number): Execution | null {
+export function execute(
+  world: World,
+  strategy: Strategy,
+  iteration: number,
+  isThorough = true,
+): Execution | null {
   SCHEDULER.use(strategy);
   world.begin();
   if (!strategy.begin(SCHEDULER, iteration)) return null;
@@ -45,17 +50,22 @@ export function execute(world: World, strategy: Strategy, iteration: number): Ex
   }
   const { points, steps } = SCHEDULER;
   strategy.end(SCHEDULER, ending);
-  failures.push(...world.end(ending));
+  failures.push(...world.end(ending, isThorough));
   if (ending === Ending.deadlock && failures.length === 0 && world.isIdle?.() !== true)
     failures.push(deadlock(world));
   return { ending, points, steps, failures };
 }
 
 /** Executes with a trace and the schedule written down. */
-export function record(world: World, strategy: Strategy, iteration: number): RecordedExecution | null {
+export function record(
+  world: World,
+  strategy: Strategy,
+  iteration: number,
+  isThorough = true,
+): RecordedExecution | null {
   const recorder = new TraceRecorder();
   const recording = new RecordingStrategy(strategy);
-  const execution = execute(watched(world, recorder), recording, iteration);
+  const execution = execute(watched(world, recorder), recording, iteration, isThorough);
   if (execution === null) return null;
   const pending = execution.ending === Ending.deadlock ? recorder.pending(SCHEDULER) : [];
   return { ...execution, directives: recording.directives, trace: [...recorder.steps, ...pending] };

@@ -81,6 +81,14 @@ const REPEAT_ONE_IN = 100;
 const HASH_ONE_IN = 16;
 const TRACES_MAX = 200_000;
 
+/** The first executions are looked at as a whole when they are over, and then one in so many. */
+const THOROUGH_FIRST = 16;
+const THOROUGH_ONE_IN = 16;
+
+function isThorough(iteration: number): boolean {
+  return iteration < THOROUGH_FIRST || iteration % THOROUGH_ONE_IN === 0;
+}
+
 let loaded: { readonly of: string; readonly world: Promise<LoadedWorld> } | undefined;
 
 /** The world of a target: a thread loads one, once. */
@@ -155,7 +163,8 @@ class Exploration {
       const iteration = Atomics.add(cells, ExploreCell.next, 1);
       if (iteration > Atomics.load(cells, ExploreCell.last)) break;
       const isHashed = iteration % HASH_ONE_IN === 0 && this.#traces.length < TRACES_MAX;
-      const execution = execute(isHashed ? hashed : this.#world, strategy, iteration);
+      const world = isHashed ? hashed : this.#world;
+      const execution = execute(world, strategy, iteration, isThorough(iteration));
       if (execution === null) {
         Atomics.store(cells, ExploreCell.over, 1);
         break;
@@ -215,7 +224,7 @@ class Exploration {
     const fingerprint = SCHEDULER.fingerprint();
     this.#repeated++;
     const strategy = new RepeatingStrategy(chosen);
-    const again = record(this.#world, strategy, 0);
+    const again = record(this.#world, strategy, 0, isThorough(iteration));
     const sameKeys = keys.join() === [...new Set(again?.failures.map((each) => keyOfFailure(each)))].join();
     const isSame = SCHEDULER.steps === steps && SCHEDULER.fingerprint() === fingerprint && sameKeys;
     if (isSame && strategy.divergedAt === null) return;

@@ -110,14 +110,22 @@ export class ScenarioWorld implements World {
     this.#checks.begin();
   }
 
-  end(ending: number): readonly Failure[] {
+  end(ending: number, isThorough: boolean): readonly Failure[] {
     const failures: Failure[] = [...this.#checks.end(ending), ...this.#found()];
     if (ending !== Ending.done || failures.length > 0) return failures;
-    for (const message of leftAfterTeardown(this.machine))
-      failures.push({ check: "leak", thread: -1, message: `After teardown, ${message}.` });
-    for (const { check, vcpu, message } of [...locksLeftHeld(this.machine), ...auditMachine(this.machine)])
+    for (const { check, vcpu, message } of locksLeftHeld(this.machine))
       failures.push({ check, thread: vcpu, message });
     failures.push(...this.#unkeptPromises());
+    return failures.length > 0 || !isThorough ? failures : this.#atRest();
+  }
+
+  /** What is wrong with a machine on which nobody runs any more, as a whole. */
+  #atRest(): Failure[] {
+    const failures: Failure[] = [];
+    for (const message of leftAfterTeardown(this.machine))
+      failures.push({ check: "leak", thread: -1, message: `After teardown, ${message}.` });
+    for (const { check, vcpu, message } of auditMachine(this.machine))
+      failures.push({ check, thread: vcpu, message });
     const tearsDown = this.#setup.skipsTeardown !== true;
     if (failures.length === 0 && tearsDown) failures.push(...this.#leaks());
     return failures;

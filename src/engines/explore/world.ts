@@ -25,7 +25,7 @@ export function watched(world: World, watcher: Watcher): World {
       watcher.begin();
       world.begin();
     },
-    end: (ending) => world.end(ending),
+    end: (ending, isThorough) => world.end(ending, isThorough),
     threadName: (thread) => world.threadName(thread),
     cellName: (cell) => world.cellName(cell),
   };
@@ -60,8 +60,11 @@ export interface World {
   readonly observer: Observer | null;
   /** Makes everything as in the beginning and adds the threads to the scheduler. */
   begin(): void;
-  /** Everything wrong with the execution that is over, which ended as an `Ending` says. */
-  end(ending: number): readonly Failure[];
+  /**
+   * Everything wrong with the execution that is over, which ended as an `Ending` says. Only a thorough look takes the
+   * whole machine apart: it costs more than many an execution.
+   */
+  end(ending: number, isThorough: boolean): readonly Failure[];
   /** Whether those who cannot go on need not: vCPUs that have halted. Left out: they must. */
   isIdle?(): boolean;
   /** What a thread is called: `vCPU 0`, `toolstack`. */

@@ -209,7 +209,7 @@ async function lookForLeaks(question: Extract<Question, { kind: "leaks" }>): Pro
     world.begin();
     strategy.begin(SCHEDULER, execution);
     SCHEDULER.use(strategy);
-    world.end(SCHEDULER.run());
+    world.end(SCHEDULER.run(), true);
     ({ points } = SCHEDULER);
     if (isTampered) SCHEDULER.view[SCHEDULER.view.length - 1] = 1;
     SCHEDULER.restore();
