@@ -80,5 +80,5 @@ test("a crash is no check's finding", () => {
     "UAF",
     "LOCK",
   ]);
-  expect(watchersOf(["XLATE", "UAF", "RACE", "LOCK"])).toEqual(["memory", "race"]);
+  expect(watchersOf(["XLATE", "UAF", "RACE", "LOCK"])).toEqual(["memory", "race", "locks"]);
 });

@@ -22,7 +22,7 @@ const WATCHING: Readonly<Record<Oracle, string | undefined>> = {
   UAF: "memory",
   ADBIT: "memory",
   REF: undefined,
-  LOCK: undefined,
+  LOCK: "locks",
 };
 
 /** The oracle that a check's findings are; undefined for those of none. */
