@@ -1,5 +1,6 @@
 /** Known bugs are found by the checks that were made for them, and nothing is without them. */
 import { expect, test } from "vitest";
+import { planExplore } from "../../src/engines/explore/explore-plan.ts";
 import { mutantNames } from "../../src/engines/explore/mutant-files.ts";
 import { planMutants, runMutants } from "../../src/engines/explore/mutants.ts";
 import { oracleOf, watchersOf } from "../../src/engines/explore/oracles.ts";
@@ -68,6 +69,15 @@ test.each([{ ids: ["M99"] }, { seeds: "0" }, { seconds: "soon" }, { workers: "-1
     expect(() => planMutants(request)).toThrow(UsageError);
   },
 );
+
+test("a mutant gets the machine that it needs", async () => {
+  const { target } = await planExplore({ scenario: "m17", mutant: "m17", seed: "1" });
+  expect(target.config).toMatchObject({
+    vcpus: 3,
+    switches: { pinning: false },
+    reuse: "first-in-first-out",
+  });
+});
 
 test("a crash is no check's finding", () => {
   expect([oracleOf("exception"), oracleOf("domain-crash"), oracleOf("guest")]).toEqual([

@@ -173,7 +173,8 @@ function guestOf(scenario: Scenario, wanted: string | undefined): GuestFormat {
 }
 
 function vcpusOf(scenario: Scenario, few: number | undefined, wanted: string | undefined): number {
-  if (wanted === undefined) return few ?? Math.min(2, scenario.vcpus.max);
+  const { min, max } = scenario.vcpus;
+  if (wanted === undefined) return few ?? Math.max(min, Math.min(2, max));
   return wholeNumber(`--vcpus of ${scenario.name}`, wanted, scenario.vcpus);
 }
 
