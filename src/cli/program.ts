@@ -84,6 +84,7 @@ interface StressFlags {
   readonly preset?: string;
   readonly set?: readonly string[];
   readonly vs?: string;
+  readonly watch?: string;
   readonly failures?: string;
   readonly json?: string;
 }
@@ -104,6 +105,7 @@ function addStress(program: Command, context: Context, ending: Ending): void {
     .option("--preset <name>", PRESET_ABOUT)
     .option("--set <option=value>", "one setting; may be given again", collect)
     .option("--vs <preset>", "compare with a second preset, in alternating slices")
+    .option("--watch <mode>", "watchpoints that show races: off, light or heavy (off unless said)")
     .option("--failures <folder>", "folder for what failed (failures unless said)")
     .option("--json <file>", JSON_ABOUT)
     .addHelpText("after", SETTINGS_HELP + EXIT_CODES)

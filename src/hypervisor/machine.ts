@@ -89,9 +89,9 @@ export class Machine {
     return machine;
   }
 
-  /** The machine of another thread. */
-  static attach(handle: MachineHandle): Machine {
-    return new Machine(handle.config, handle.layout, SharedMemory.attach(handle.memory));
+  /** The machine of another thread; through `memory`, if somebody watches what is done. */
+  static attach(handle: MachineHandle, memory: SharedMemory = SharedMemory.attach(handle.memory)): Machine {
+    return new Machine(handle.config, handle.layout, memory);
   }
 
   /** Guest memory as the boot loader sees it. */

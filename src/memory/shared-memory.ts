@@ -29,7 +29,7 @@ export class SharedMemory {
   readonly #atomics: WasmAtomics;
   readonly #scratch: Int32Array;
 
-  private constructor(handle: SharedMemoryHandle) {
+  protected constructor(handle: SharedMemoryHandle) {
     this.handle = handle;
     this.#words = new Int32Array(handle.memory.buffer);
     this.#atomics = instantiateAtomics(handle.memory, handle.pages);

@@ -17,10 +17,17 @@ export function stressReport(result: StressResult, paint: Paint): string {
     lockTable(result.locks),
     `${paint.bold("counters")} ${paint.faint("(those that are not 0; umbra list --counters explains them)")}`,
     counterColumns(result.counters),
+    ...watchLine(result),
     ...stuckSection(result.stuck, paint),
     verdict(result, paint),
     "",
   ].join("\n");
+}
+
+function watchLine({ watch }: StressResult): string[] {
+  if (watch === null) return [];
+  const cost = watch.overhead === null ? "" : `, ${watch.overhead.toFixed(2)} times slower than without`;
+  return [`watchpoints: ${watch.mode}, ${counted(watch.watchpoints, "cell")} watched${cost}`];
 }
 
 /** What was run, in one line. */

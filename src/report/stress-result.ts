@@ -111,6 +111,15 @@ export interface VcpuDiagnosis {
   readonly holds: readonly string[];
 }
 
+/** Watchpoints in the manner of KCSAN. */
+export interface WatchRow {
+  readonly mode: string;
+  /** Watchpoints that were set. */
+  readonly watchpoints: number;
+  /** Operations a second of the same run without them, by those with them; null where it was not measured. */
+  readonly overhead: number | null;
+}
+
 /** The last operations of a vCPU, the last one last. */
 export interface RecentRow {
   readonly vcpu: number;
@@ -147,6 +156,8 @@ export interface StressResult {
   readonly violations: readonly Violation[];
   /** What each vCPU did last, if anything was wrong, else empty. */
   readonly recent: readonly RecentRow[];
+  /** What watchpoints did, null where there were none. */
+  readonly watch: WatchRow | null;
   /** What the watchdog saw when it fired, else empty. */
   readonly stuck: readonly VcpuDiagnosis[];
 }

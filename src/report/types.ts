@@ -8,6 +8,7 @@ export type { ListResult } from "./list-result.ts";
 export type {
   LockRow,
   RecentRow,
+  WatchRow,
   RunSettings,
   StressOutcome,
   StressResult,

@@ -82,6 +82,7 @@ export const HEALTHY: StressResult = {
   locks: [PAGING],
   violations: [],
   recent: [],
+  watch: null,
   stuck: [],
 };
 

@@ -227,8 +227,18 @@ class Exploration {
     const again = record(this.#world, strategy, 0, isThorough(iteration));
     const sameKeys = keys.join() === [...new Set(again?.failures.map((each) => keyOfFailure(each)))].join();
     const isSame = SCHEDULER.steps === steps && SCHEDULER.fingerprint() === fingerprint && sameKeys;
+    this.#lookForLeaks(iteration);
     if (isSame && strategy.divergedAt === null) return;
     const where = strategy.divergedAt === null ? "" : ` from point ${String(strategy.divergedAt)} on`;
     this.#nondeterminism ??= `execution ${String(iteration)} went another way when it was repeated${where}`;
+  }
+
+  /** The next execution must find what the first one found. */
+  #lookForLeaks(iteration: number): void {
+    SCHEDULER.restore();
+    const [cell] = SCHEDULER.leaks();
+    if (cell === undefined) return;
+    const name = this.#world.cellName(cell);
+    this.#nondeterminism ??= `execution ${String(iteration)} left ${name} other than it was in the beginning`;
   }
 }

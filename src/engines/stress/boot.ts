@@ -10,6 +10,8 @@ import { Heartbeats } from "./heartbeats.ts";
 import type { MemberTask } from "./member.ts";
 import { Meter } from "./meter.ts";
 import { ParkingLot } from "./parking.ts";
+import { createWatchTable } from "./watchpoints.ts";
+import type { WatchTable } from "./watchpoints.ts";
 import type { ScenarioSource, StressPlan } from "./plan.ts";
 
 /** What a run works on. */
@@ -25,6 +27,8 @@ export interface BootedMachine {
   /** What `boot` returned. */
   readonly shared: unknown;
   readonly tasks: readonly Omit<MemberTask, "run">[];
+  /** Watchpoints that its threads share, null for none. */
+  readonly watch: WatchTable | null;
 }
 
 /** Makes the machine of a plan and boots its guest. Throws UsageError when either cannot be. */
@@ -34,6 +38,7 @@ export function bootMachine(plan: StressPlan): BootedMachine {
   const { memory, layout } = machine;
   const shared = source.kind === "scenario" ? bootGuest(source, machine) : null;
   const programs = programNames(plan);
+  const watch = plan.watch === "off" ? null : createWatchTable(plan.watch);
   const heartbeats = new Heartbeats(memory, layout);
   const work = workOf(plan, shared);
   return {
@@ -45,7 +50,8 @@ export function bootMachine(plan: StressPlan): BootedMachine {
     diagnosis: new Diagnosis(memory, layout, heartbeats, programs.slice(0, config.vcpus)),
     programs,
     shared,
-    tasks: programs.map((_, member) => ({ machine: machine.handle, work, member })),
+    watch,
+    tasks: programs.map((_, member) => ({ machine: machine.handle, work, member, watch })),
   };
 }
 

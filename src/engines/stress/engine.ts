@@ -15,9 +15,31 @@ const SHORTEST_PASS_SECONDS = 0.05;
 
 /** Runs what is planned. */
 export async function runStress(plan: StressPlan, hooks: StressHooks = {}): Promise<StressResult> {
+  if (plan.watch !== "off") return runWatched(plan, hooks);
   const crew = new Crew(crewSize(plan));
   try {
     return await runOn(crew, plan, hooks);
+  } finally {
+    await crew.dismiss();
+  }
+}
+
+/** Part of the time goes to the same run without watchpoints: what they cost depends on what runs. */
+const UNWATCHED_SHARE = 0.5;
+const UNWATCHED_SECONDS = 10;
+
+async function runWatched(plan: StressPlan, hooks: StressHooks): Promise<StressResult> {
+  const seconds = plan.seconds === null ? null : Math.min(UNWATCHED_SECONDS, plan.seconds * UNWATCHED_SHARE);
+  // Threads of their own: what has seen both kinds of memory is slower on either.
+  const plain = await runStress({ ...plan, seconds, watch: "off" }, hooks);
+  if (plain.outcome !== "completed" || plain.violations.length > 0) return plain;
+  const crew = new Crew(crewSize(plan));
+  try {
+    const rest = plan.seconds === null || seconds === null ? null : plan.seconds - seconds;
+    const result = await runOn(crew, { ...plan, seconds: rest }, hooks);
+    const { watch, operationsPerSecond } = result;
+    if (watch === null || operationsPerSecond === 0) return result;
+    return { ...result, watch: { ...watch, overhead: plain.operationsPerSecond / operationsPerSecond } };
   } finally {
     await crew.dismiss();
   }

@@ -14,6 +14,8 @@ import { importLoadedScenario } from "../scenario-files.ts";
 import { Control, ControlCell, ToolstackState, WayOut } from "./control.ts";
 import { replayPart } from "./replay-part.ts";
 import { WorkerToolstack } from "./toolstack.ts";
+import { WatchedMemory } from "./watchpoints.ts";
+import type { WatchTable } from "./watchpoints.ts";
 
 /** A program of a scenario, or its toolstack's. Plain data. */
 export interface ScenarioWork {
@@ -40,6 +42,8 @@ export interface MemberTask {
   readonly work: ScenarioWork | TraceWork;
   /** The vCPU to run; the number behind the last is the toolstack. */
   readonly member: number;
+  /** Watchpoints, null for none. */
+  readonly watch: WatchTable | null;
   /** Comes back with every finding: workers serve one run after another. */
   readonly run: number;
 }
@@ -78,13 +82,21 @@ export async function runMember(task: MemberTask, send: Send): Promise<MemberRep
   return runPart(hosted, control, () => runVcpu(hosted.vcpu, control, scenario, work));
 }
 
-function attach(task: MemberTask): { machine: Machine; control: Control } {
-  const machine = Machine.attach(task.machine);
+function attach({ machine: handle, watch, member }: MemberTask): { machine: Machine; control: Control } {
+  const machine =
+    watch === null
+      ? Machine.attach(handle)
+      : Machine.attach(handle, new WatchedMemory(handle.memory, handle.layout, watch, member));
   return { machine, control: new Control(machine.memory, machine.layout) };
 }
 
 function host(machine: Machine, { member, run }: MemberTask, send: Send): HostedVcpu {
   const hosted = machine.createVcpu(vcpuId(member), new RealClock());
+  if (machine.memory instanceof WatchedMemory) {
+    machine.memory.tell = (message) => {
+      hosted.vcpu.reportViolation("race", message);
+    };
+  }
   tellAtOnce(hosted.vcpu, (finding) => {
     send({ finding, run });
   });

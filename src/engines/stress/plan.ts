@@ -15,6 +15,8 @@ import {
   settingsOf,
 } from "../machine-settings.ts";
 import type { MachineRequest } from "../machine-settings.ts";
+import { WATCH_MODES } from "./watchpoints.ts";
+import type { WatchMode } from "./watchpoints.ts";
 import { loadTrace } from "../replay/load-trace.ts";
 import type { LoadedTrace } from "../replay/load-trace.ts";
 import { isTraceFile, loadScenario } from "../scenario-files.ts";
@@ -33,6 +35,8 @@ export interface StressRequest {
   readonly guest?: string | undefined;
   readonly preset?: string | undefined;
   readonly set?: readonly string[] | undefined;
+  /** off, light or heavy. */
+  readonly watch?: string | undefined;
   /** A second preset to compare with. */
   readonly vs?: string | undefined;
 }
@@ -61,6 +65,8 @@ export interface StressPlan {
   readonly seed: number;
   readonly seconds: number | null;
   readonly operations: number | null;
+  /** How often cells are watched for races. */
+  readonly watch: WatchMode;
   readonly settings: RunSettings;
   /** The command that repeats the run. */
   readonly command: string;
@@ -97,8 +103,9 @@ export async function planStress(request: StressRequest): Promise<StressPlan> {
     machine: settingsOf(config),
     options: sourced.options,
   };
+  const watch = watchMode(request.watch ?? "off");
   const command = commandOf(request, settings, source);
-  return { source, about, config, seed, ...limit, settings, command };
+  return { source, about, config, seed, ...limit, watch, settings, command };
 }
 
 /** The same run with another preset's switches; switches that were set one by one stay set. */
@@ -148,6 +155,12 @@ function traceOf(request: StressRequest, machine: MachineRequest, others: Assign
   return { source: { kind: "trace", trace }, about, config, scenario: file, guest: "recorded", options: {} };
 }
 
+function watchMode(name: string): WatchMode {
+  const found = WATCH_MODES.find((each) => each === name);
+  if (found !== undefined) return found;
+  throw new UsageError(`--watch wants ${allowedNames(WATCH_MODES)}, got "${name}"`);
+}
+
 function limitOf({ seconds, ops }: StressRequest): Pick<StressPlan, "seconds" | "operations"> {
   if (ops !== undefined && seconds !== undefined) {
     throw new UsageError("--seconds and --ops exclude each other: a run ends by time or by operations");
@@ -194,6 +207,7 @@ function commandOf(request: StressRequest, settings: RunSettings, source: Stress
   if (settings.seconds !== null) words.push("--seconds", String(settings.seconds));
   words.push("--seed", String(settings.seed), "--preset", settings.preset);
   for (const each of request.set ?? []) words.push("--set", each);
+  if (request.watch !== undefined) words.push("--watch", request.watch);
   if (request.vs !== undefined) words.push("--vs", request.vs);
   return words.map((word) => shellWord(word)).join(" ");
 }

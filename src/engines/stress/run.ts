@@ -8,7 +8,14 @@ import { setTimeout as pause } from "node:timers/promises";
 import type { Worker } from "node:worker_threads";
 import { resetLockStatistics } from "../../locks/lock-statistics.ts";
 import { LOCK_NAMES } from "../../memory/layout.ts";
-import type { LockRow, StressOutcome, StressResult, VcpuDiagnosis, Violation } from "../../report/types.ts";
+import type {
+  LockRow,
+  StressOutcome,
+  StressResult,
+  VcpuDiagnosis,
+  Violation,
+  WatchRow,
+} from "../../report/types.ts";
 import { auditAtRest, isDestroyed, leaksOf, locksLeftHeld } from "./audit.ts";
 import { bootMachine } from "./boot.ts";
 import type { BootedMachine } from "./boot.ts";
@@ -17,6 +24,7 @@ import type { Crew } from "./crew.ts";
 import { confirmed } from "./diagnosis.ts";
 import type { StressPlan } from "./plan.ts";
 import { recentRows } from "./recent.ts";
+import { watchpointsSet } from "./watchpoints.ts";
 import { lockRows, rate, vcpuRows } from "./result.ts";
 import { Roll } from "./roll.ts";
 import { Stopwatch } from "./stopwatch.ts";
@@ -336,9 +344,15 @@ class StressRun {
       counters: { ...meter.sums(), operations },
       locks: this.#locks,
       violations,
+      watch: this.#watchRow(),
       recent: isWell ? [] : recentRows(this.#booted.machine),
       stuck: this.#stuck,
     };
+  }
+
+  #watchRow(): WatchRow | null {
+    const { watch } = this.#booted;
+    return watch === null ? null : { mode: watch.mode, watchpoints: watchpointsSet(watch), overhead: null };
   }
 
   /** What the engine found, and what checks inside the model did. Those of workers that were lost came at once. */
