@@ -78,8 +78,8 @@ function verdict(
       : `${counted(cleanViolations, "finding")} without them`;
   const found =
     missed.length === 0
-      ? "every mutant is found in 9 of 10 seeds"
-      : `not found in 9 of 10 seeds: ${missed.join(", ")}`;
+      ? "every mutant is found in at least 9 of 10 seeds"
+      : `not found in at least 9 of 10 seeds: ${missed.join(", ")}`;
   const isGood = missed.length === 0 && cleanViolations === 0;
   const text = `${found}; ${clean} (${seconds(all)})`;
   return isGood ? paint.good(text) : paint.bad(text);

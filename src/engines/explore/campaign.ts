@@ -47,7 +47,8 @@ class Campaign {
   readonly #plan: ExplorePlan;
   readonly #hooks: ExploreHooks;
   readonly #pool: Pool;
-  readonly #cells = new Int32Array(new SharedArrayBuffer(16));
+  readonly #cells = new Int32Array(new SharedArrayBuffer(32));
+  #began = performance.now();
   #outcome: ExploreOutcome = "completed";
   #reason: string | null = null;
 
@@ -60,14 +61,13 @@ class Campaign {
   async run(): Promise<ExploreResult> {
     const { schedules } = this.#plan;
     Atomics.store(this.#cells, ExploreCell.last, schedules === null ? 2 ** 31 - 1 : schedules - 1);
-    const began = performance.now();
-    const reports = await this.#explore(began);
-    const seconds = (performance.now() - began) / 1000;
+    const reports = await this.#explore();
+    const seconds = reports.reduce((most, report) => Math.max(most, report.seconds), 0);
     const failures = await this.#studyAll(reports);
     return this.#result(reports, failures, seconds);
   }
 
-  async #explore(began: number): Promise<ExploreReport[]> {
+  async #explore(): Promise<ExploreReport[]> {
     const { target, strategy, seed, keepsGoing, workers } = this.#plan;
     const state = { running: workers };
     const runs = Array.from({ length: workers }, async (_, worker) => {
@@ -85,7 +85,7 @@ class Campaign {
     const settled = Promise.allSettled(runs);
     while (state.running > 0) {
       await Promise.race([pause(TICK_MS), settled]);
-      this.#look(began);
+      this.#look();
     }
     const ended = await settled;
     const values = ended.flatMap((each) =>
@@ -96,10 +96,12 @@ class Campaign {
     return values.filter((each) => "executions" in each);
   }
 
-  #look(began: number): void {
+  #look(): void {
+    // Loading is not exploring.
+    if (Atomics.load(this.#cells, ExploreCell.ready) === 0) this.#began = performance.now();
     const { seconds, schedules } = this.#plan;
     const { interruption, onProgress } = this.#hooks;
-    const elapsed = (performance.now() - began) / 1000;
+    const elapsed = (performance.now() - this.#began) / 1000;
     const executions = Atomics.load(this.#cells, ExploreCell.executions);
     if (interruption?.aborted === true) this.#end("interrupted", `by ${String(interruption.reason)}`);
     if (seconds !== null && elapsed > seconds) Atomics.store(this.#cells, ExploreCell.over, 1);

@@ -25,6 +25,8 @@ export const ExploreCell = {
   over: 2,
   /** Executions made. */
   executions: 3,
+  /** Workers that have loaded what they explore. */
+  ready: 4,
 } as const;
 
 /** Executions to make. Plain data. */
@@ -60,6 +62,8 @@ export interface FailingExecution {
 /** What a worker did. Plain data. */
 export interface ExploreReport {
   readonly codeHash: string;
+  /** Time from the first execution to the last. */
+  readonly seconds: number;
   readonly executions: number;
   readonly failing: number;
   readonly points: number;
@@ -159,6 +163,8 @@ class Exploration {
     const { strategy: name, seed, cells, worker } = this.#task;
     const strategy = createStrategy(name, { seed, onlySampling: worker > 0 });
     const hashed = watched(this.#world, this.#hash);
+    Atomics.add(cells, ExploreCell.ready, 1);
+    const began = performance.now();
     while (Atomics.load(cells, ExploreCell.over) === 0) {
       const iteration = Atomics.add(cells, ExploreCell.next, 1);
       if (iteration > Atomics.load(cells, ExploreCell.last)) break;
@@ -175,6 +181,7 @@ class Exploration {
     }
     return {
       codeHash,
+      seconds: (performance.now() - began) / 1000,
       executions: this.#executions,
       failing: this.#failing,
       points: this.#points,

@@ -1,4 +1,5 @@
 /** Explores a user's program from anywhere: a test, a script. */
+import { ExploreCell } from "../explorer.ts";
 import { Worker } from "node:worker_threads";
 import { isAbsolute } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -60,7 +61,7 @@ const DEFAULTS = { executions: 10_000, strategy: "portfolio", seed: 1, steps: 20
 const WORKER = new URL("../../../../workers/program-worker.ts", import.meta.url);
 const THREADS_KEPT = 8;
 /** Cells of a task, as `ExploreCell` has them. */
-const TASK_CELLS = 4;
+const TASK_CELLS = Object.keys(ExploreCell).length;
 const LAST = 1;
 const OVER = 2;
 

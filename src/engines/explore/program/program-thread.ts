@@ -76,6 +76,7 @@ function replayed(world: UserWorld, schedule: string): ProgramAnswer {
   const [first] = failures;
   const report: ExploreReport = {
     codeHash: "",
+    seconds: 0,
     executions: 1,
     failing: failures.length > 0 ? 1 : 0,
     points,
