@@ -1,15 +1,15 @@
 /** An exploration as a text for people: the cause first, then the orders it needs, then who did what when. */
 import type { ExploreFailure, ExploreResult } from "./explore-result.ts";
 import { interleavingTable } from "./interleaving-table.ts";
-import { count, counted, seconds } from "./text.ts";
+import { count, counted, fitted, seconds } from "./text.ts";
 import type { Paint } from "./text.ts";
 
 /** How much of a trace is shown. */
 export type TraceDetail = "min" | "full";
 
-/** The whole report, in lines of at most `width` characters where it has a table. */
+/** The whole report, in lines of at most `width` characters but for those to be copied. */
 export function exploreReport(result: ExploreResult, paint: Paint, width: number): string {
-  return [
+  const lines = [
     paint.bold(heading(result)),
     ...result.failures.flatMap((failure) => ["", ...failureLines(failure, paint, width, "min")]),
     ...(result.failures.length > 0 ? [""] : []),
@@ -17,7 +17,8 @@ export function exploreReport(result: ExploreResult, paint: Paint, width: number
     verdictLine(result, paint),
     ...(result.failures.length > 0 ? [`to explore again: ${result.command}`] : []),
     "",
-  ].join("\n");
+  ];
+  return fitted(lines, width).join("\n");
 }
 
 function heading({ settings }: ExploreResult): string {
@@ -33,12 +34,11 @@ export function failureLines(
   width: number,
   detail: TraceDetail,
 ): string[] {
-  const { before, after, replays, token, folder } = failure;
+  const { replays, token, folder } = failure;
   return [
     paint.bad(`${failure.key}, in execution ${count(failure.iteration)}`),
     ...violationLines(failure),
-    `minimised: ${String(before.switches)} → ${counted(after.switches, "switch", "switches")}, ` +
-      `${String(before.preemptions)} → ${counted(after.preemptions, "preemption")} (${counted(replays, "replay")})`,
+    ...(replays === 1 ? [] : [minimisedLine(failure)]),
     ...orderLines(failure),
     "",
     ...interleavingTable(failure, width, detail),
@@ -46,6 +46,12 @@ export function failureLines(
     ...(folder === null ? [] : [`files: ${folder}`]),
     `to see it again: umbra replay '${token}'`,
   ];
+}
+
+function minimisedLine({ before, after, replays }: ExploreFailure): string {
+  const switches = `${String(before.switches)} → ${counted(after.switches, "switch", "switches")}`;
+  const preemptions = `${String(before.preemptions)} → ${counted(after.preemptions, "preemption")}`;
+  return `minimised: ${switches}, ${preemptions} (${counted(replays, "replay")})`;
 }
 
 /** What was violated, each once: the same is often seen again and again. */
@@ -63,7 +69,9 @@ function threadPrefix({ threads }: ExploreFailure, thread: number): string {
 }
 
 function orderLines({ orders, trace, threads }: ExploreFailure): string[] {
-  if (orders.length === 0) return ["it needs no order of the vCPUs: any schedule of this program fails"];
+  if (orders === null) return [];
+  if (orders.length === 0)
+    return ["no order of two operations decides it: each was tried the other way round"];
   const place = (step: number): string => {
     const row = trace[step - 1];
     if (row === undefined) return "?";
@@ -98,13 +106,14 @@ function summary(result: ExploreResult): string[] {
   return lines;
 }
 
-function verdictLine({ verdict, executions, outcome, reason }: ExploreResult, paint: Paint): string {
+function verdictLine({ verdict, executions, outcome, reason, capped }: ExploreResult, paint: Paint): string {
   const { word, failing, low, high } = verdict;
   const end = outcome === "completed" ? "" : `; ended early ${reason ?? ""}`;
   const text =
     `${word}: ${count(failing)} of ${counted(executions, "execution")} failed, ` +
     `${percent(low)} to ${percent(high)} with 95 % confidence${end}`;
-  return word === "Never" ? paint.good(text) : paint.bad(text);
+  if (word !== "Never") return paint.bad(text);
+  return capped > 0 || executions === 0 ? paint.bad(`inconclusive: ${text}`) : paint.good(text);
 }
 
 function percent(share: number): string {

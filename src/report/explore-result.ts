@@ -75,8 +75,8 @@ export interface ExploreFailure {
   readonly after: Switches;
   /** Executions that minimising took. */
   readonly replays: number;
-  /** Orders that it needs: the first of two steps before the second, by `TraceRow.step`. */
-  readonly orders: readonly { readonly first: number; readonly second: number }[];
+  /** Orders that it needs: the first of two steps before the second, by `TraceRow.step`; null when nobody has looked. */
+  readonly orders: readonly { readonly first: number; readonly second: number }[] | null;
   readonly threads: readonly string[];
   readonly trace: readonly TraceRow[];
 }

@@ -12,7 +12,7 @@ export function interleavingTable(
   detail: TraceDetail,
 ): string[] {
   const column = Math.max(COLUMN_LEAST, Math.floor((width - NUMBER_WIDTH) / Math.max(1, threads.length)));
-  const wanted = new Set(orders.flatMap(({ first, second }) => [first, second]));
+  const wanted = new Set((orders ?? []).flatMap(({ first, second }) => [first, second]));
   const lines = [cut(" ".repeat(NUMBER_WIDTH) + threads.map((name) => name.padEnd(column)).join(""), width)];
   let folded: TraceRow[] = [];
   const unfold = (): void => {

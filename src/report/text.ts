@@ -98,3 +98,25 @@ const NO_LINES = {
   "right-mid": "",
   middle: "",
 };
+
+/** A line to be copied as a whole: it is not broken, however long it is. */
+const COPIED = /umbra1:|umbra explore /;
+
+/** Lines of at most `width` characters: longer ones are broken at spaces, their rest indented. */
+export function fitted(lines: readonly string[], width: number): string[] {
+  const single = lines.flatMap((line) => line.split("\n"));
+  return single.flatMap((line) => (line.length <= width || COPIED.test(line) ? [line] : broken(line, width)));
+}
+
+function broken(line: string, width: number): string[] {
+  const margin = " ".repeat(Math.min(width >> 1, line.length - line.trimStart().length + 2));
+  const parts: string[] = [];
+  let rest = line;
+  while (rest.length > width) {
+    const space = rest.lastIndexOf(" ", width);
+    const at = space > margin.length ? space : width;
+    parts.push(rest.slice(0, at).trimEnd());
+    rest = margin + rest.slice(at).trimStart();
+  }
+  return [...parts, rest];
+}

@@ -73,9 +73,7 @@ function isFailureFile(value: object): value is FailureFile {
   return ["scenario", "codeHash", "target", "directives", "failure"].every((name) => name in value);
 }
 
-/** Over what replays, not over how it is told. */
-function digestOf({ scenario, codeHash, target, directives }: FailureFile): string {
-  return createHash("sha256")
-    .update(JSON.stringify({ scenario, codeHash, target, directives }))
-    .digest("hex");
+function digestOf({ scenario, codeHash, target, directives, failure }: FailureFile): string {
+  const content = JSON.stringify({ scenario, codeHash, target, directives, failure });
+  return createHash("sha256").update(content).digest("hex");
 }

@@ -38,9 +38,13 @@ export async function replayFailure(fileOrToken: string, purpose: ReplayPurpose)
     before: switches,
     after: switches,
     replays: 1,
-    orders: source.failure?.orders ?? [],
+    orders: null,
   };
-  const studied = purpose === "replay" || found === undefined ? plain : study(world, execution, key);
+  const divergence = source.trace === null ? null : firstDivergence(source.trace, plain.trace);
+  // What was found of another execution says nothing of this one.
+  const orders = divergence === null && found !== undefined ? (source.failure?.orders ?? null) : null;
+  const studied =
+    purpose === "replay" || found === undefined ? { ...plain, orders } : study(world, execution, key);
   const { directives: best, ...told } = studied;
   const token = writeToken({ ...source.content, codeHash, key, directives: best });
   return {
@@ -48,7 +52,7 @@ export async function replayFailure(fileOrToken: string, purpose: ReplayPurpose)
     isSameCode: codeHash === source.content.codeHash,
     codeHash,
     fails: found !== undefined,
-    divergence: source.trace === null ? null : firstDivergence(source.trace, plain.trace),
+    divergence,
     failure: { ...told, iteration: source.failure?.iteration ?? 0, times: 1, token, folder: null },
   };
 }

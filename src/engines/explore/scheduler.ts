@@ -167,6 +167,7 @@ export class Scheduler {
 
   /** Begins an execution. Threads are added before `run`. */
   begin(): void {
+    this.current = 0; // Or an earlier execution would decide what is chosen first.
     this.threads = 0;
     this.live = 0;
     this.points = 0;
@@ -272,9 +273,7 @@ export class Scheduler {
   }
 
   /** In the place of an accessor that must not be performed. */
-  nothing(): void {
-    // The scheduler has done it all before.
-  }
+  nothing(): void {}
 
   /** Whether what a call returned is a coroutine that has to be run. */
   isCoroutine(value: unknown): value is Coroutine {
