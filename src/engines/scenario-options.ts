@@ -1,5 +1,5 @@
 /** A scenario's own options, as people set them: `--set option=value`. */
-import type { OptionValue, Scenario, ScenarioOptions } from "../guest/scenario.ts";
+import type { GuestFormat, OptionValue, Scenario, ScenarioOptions } from "../guest/scenario.ts";
 import { UsageError } from "./errors.ts";
 import { allowedNames } from "./usage.ts";
 
@@ -58,3 +58,12 @@ const BOOLEANS = new Map([
   ["off", false],
   ["false", false],
 ]);
+
+/** The format that a scenario is wanted in, its first when nobody says. Throws UsageError for one that it is not for. */
+export function guestOf(scenario: Scenario, wanted: string | undefined): GuestFormat {
+  const [first = "4level"] = scenario.guests;
+  if (wanted === undefined) return first;
+  const found = scenario.guests.find((each) => each === wanted);
+  if (found !== undefined) return found;
+  throw new UsageError(`--guest of ${scenario.name} wants ${allowedNames(scenario.guests)}, got "${wanted}"`);
+}

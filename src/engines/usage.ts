@@ -37,3 +37,13 @@ export function firstLine(error: unknown): string {
       ?.trim() ?? "no reason given"
   );
 }
+
+/** Words as a command that a shell takes. */
+export function commandLine(words: readonly string[]): string {
+  return words.map((word) => shellWord(word)).join(" ");
+}
+
+/** A word as a shell must be given it. */
+function shellWord(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+}

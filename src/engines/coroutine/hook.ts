@@ -2,7 +2,6 @@
  * Loads modules as coroutines: whatever is imported under `?coroutine`, and what it imports in turn, is rewritten as it
  * is loaded, from the files that the other engines run (design 1).
  */
-import { readFileSync } from "node:fs";
 import { registerHooks } from "node:module";
 import { pathToFileURL } from "node:url";
 import { Colouring } from "./colour.ts";
@@ -78,7 +77,7 @@ export function registerCoroutines(roots: readonly string[], isRaw = false): Cor
 }
 
 /** The modules at some URLs and all that they import, in the order of their first mention. */
-export function collectModules(roots: readonly string[], isRaw = false): ReadonlyMap<string, ModuleCode> {
+function collectModules(roots: readonly string[], isRaw = false): ReadonlyMap<string, ModuleCode> {
   const modules = new Map<string, ModuleCode>();
   const pending = [...roots];
   for (let url = pending.shift(); url !== undefined; url = pending.shift()) {
@@ -105,13 +104,4 @@ function resolveImport(specifier: string, from: string): string | undefined {
 function pathOf(url: string): string {
   const here = pathToFileURL("./").href;
   return url.startsWith(here) ? url.slice(here.length) : url.replace(/^file:\/\//, "");
-}
-
-/** Text of a module as it is run, for tests and for those who want to see it. */
-export function rewrittenText(url: string): string {
-  const modules = collectModules([url]);
-  const colouring = new Colouring(modules, resolveImport);
-  const module = modules.get(url);
-  if (module === undefined) return readFileSync(new URL(url), "utf8");
-  return rewrite(module, { colouring, ...TOOLS });
 }

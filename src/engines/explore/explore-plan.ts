@@ -3,7 +3,7 @@ import { randomInt } from "node:crypto";
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { machineWish } from "../../guest/scenario.ts";
-import type { GuestFormat, Scenario } from "../../guest/scenario.ts";
+import type { Scenario } from "../../guest/scenario.ts";
 import { minimumPool } from "../../hypervisor/machine-config.ts";
 import type { PresetName } from "../../hypervisor/machine-config.ts";
 import type { ExploreSettings } from "../../report/types.ts";
@@ -17,8 +17,8 @@ import {
   settingsOf,
 } from "../machine-settings.ts";
 import { loadScenario } from "../scenario-files.ts";
-import { scenarioOptions } from "../scenario-options.ts";
-import { allowedNames, decimalNumber, wholeNumber } from "../usage.ts";
+import { guestOf, scenarioOptions } from "../scenario-options.ts";
+import { allowedNames, commandLine, decimalNumber, wholeNumber } from "../usage.ts";
 import { importMutant } from "./load-world.ts";
 import { bundledMutant, mutantUrl } from "./mutant-files.ts";
 import { POINTS_MAX } from "./scheduler.ts";
@@ -164,14 +164,6 @@ function workersOf({ workers }: ExploreRequest): number {
   return workers === undefined ? cores : wholeNumber("--workers", workers, { min: 1, max: 256 });
 }
 
-function guestOf(scenario: Scenario, wanted: string | undefined): GuestFormat {
-  const [first = "4level"] = scenario.guests;
-  if (wanted === undefined) return first;
-  const found = scenario.guests.find((each) => each === wanted);
-  if (found !== undefined) return found;
-  throw new UsageError(`--guest of ${scenario.name} wants ${allowedNames(scenario.guests)}, got "${wanted}"`);
-}
-
 function vcpusOf(scenario: Scenario, few: number | undefined, wanted: string | undefined): number {
   const { min, max } = scenario.vcpus;
   if (wanted === undefined) return few ?? Math.max(min, Math.min(2, max));
@@ -188,9 +180,8 @@ function commandOf(request: ExploreRequest, { seed, strategy, vcpus, guest }: Ex
   if (request.isWhole === true) words.push("--whole");
   if (request.preset !== undefined) words.push("--preset", request.preset);
   for (const each of request.set ?? []) words.push("--set", each);
-  return words
-    .map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`))
-    .join(" ");
+  if (request.steps !== undefined) words.push("--steps", request.steps);
+  return commandLine(words);
 }
 
 /** A search near what a stress run found: the same scenario, machine and random numbers. */

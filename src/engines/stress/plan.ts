@@ -21,8 +21,8 @@ import { loadTrace } from "../replay/load-trace.ts";
 import type { LoadedTrace } from "../replay/load-trace.ts";
 import { isTraceFile, loadScenario } from "../scenario-files.ts";
 import type { LoadedScenario } from "../scenario-files.ts";
-import { scenarioOptions } from "../scenario-options.ts";
-import { allowedNames, decimalNumber, firstLine, wholeNumber } from "../usage.ts";
+import { guestOf, scenarioOptions } from "../scenario-options.ts";
+import { allowedNames, commandLine, decimalNumber, firstLine, wholeNumber } from "../usage.ts";
 
 /** A run as people ask for it: texts of the command line. */
 export interface StressRequest {
@@ -172,14 +172,6 @@ function limitOf({ seconds, ops }: StressRequest): Pick<StressPlan, "seconds" | 
   };
 }
 
-function guestOf(scenario: Scenario, wanted: string | undefined): GuestFormat {
-  const [first = "4level"] = scenario.guests;
-  if (wanted === undefined) return first;
-  const found = scenario.guests.find((each) => each === wanted);
-  if (found !== undefined) return found;
-  throw new UsageError(`--guest of ${scenario.name} wants ${allowedNames(scenario.guests)}, got "${wanted}"`);
-}
-
 function vcpusOf(scenario: Scenario, wanted: string | undefined): number {
   return wanted === undefined
     ? scenario.vcpus.default
@@ -209,10 +201,5 @@ function commandOf(request: StressRequest, settings: RunSettings, source: Stress
   for (const each of request.set ?? []) words.push("--set", each);
   if (request.watch !== undefined) words.push("--watch", request.watch);
   if (request.vs !== undefined) words.push("--vs", request.vs);
-  return words.map((word) => shellWord(word)).join(" ");
-}
-
-/** A word as a shell must be given it. */
-function shellWord(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+  return commandLine(words);
 }
