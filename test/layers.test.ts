@@ -55,7 +55,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
   // A mutant replaces a part of the hypervisor by a faulty one: it has to know what it replaces. Its guest side is written
   // as a user would write it all the same.
   "scenarios/mutants/": {
-    imports: [MEMORY, LOCKS, MACHINE, HYPERVISOR, "src/engines/explore/mutant.ts"],
+    imports: [MEMORY, LOCKS, MACHINE, HYPERVISOR, "src/engines/explore/mutants/mutant.ts"],
     packages: ["umbra"],
   },
   // Scenarios are written as a user would write them.

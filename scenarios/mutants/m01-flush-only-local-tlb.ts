@@ -7,7 +7,7 @@
  * out with the remark that guests with several processors would need it.
  */
 import { defineScenario } from "umbra";
-import { defineMutant } from "../../src/engines/explore/mutant.ts";
+import { defineMutant } from "../../src/engines/explore/mutants/mutant.ts";
 import { Revocation, Revoked } from "../../src/hypervisor/shadow/revoke.ts";
 import type { Shadow } from "../../src/hypervisor/shadow/shadow.ts";
 import { FlushMailbox } from "../../src/machine/flush.ts";

@@ -9,7 +9,7 @@
  * for the lock, and is then taken away with its shadow in place.
  */
 import { defineScenario } from "umbra";
-import { defineMutant } from "../../src/engines/explore/mutant.ts";
+import { defineMutant } from "../../src/engines/explore/mutants/mutant.ts";
 import { DomainControl } from "../../src/hypervisor/domain-control.ts";
 import { ShadowPaging } from "../../src/hypervisor/shadow/shadow-paging.ts";
 import { LockSite } from "../../src/locks/lock-class.ts";

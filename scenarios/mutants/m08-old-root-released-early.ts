@@ -10,7 +10,7 @@
  * whenever it likes, for a prefetch or because a PV hypervisor runs on the same tables: the mutant lets it do so there.
  */
 import { defineScenario } from "umbra";
-import { defineMutant } from "../../src/engines/explore/mutant.ts";
+import { defineMutant } from "../../src/engines/explore/mutants/mutant.ts";
 import { ShadowPaging } from "../../src/hypervisor/shadow/shadow-paging.ts";
 import type { Shadow } from "../../src/hypervisor/shadow/shadow.ts";
 import { LockSite } from "../../src/locks/lock-class.ts";

@@ -10,7 +10,7 @@
  * off until the lock is released. Between the two, a paging-structure cache leads into a page that is another table now.
  */
 import { defineScenario } from "umbra";
-import { defineMutant } from "../../src/engines/explore/mutant.ts";
+import { defineMutant } from "../../src/engines/explore/mutants/mutant.ts";
 import type { HostedVcpu } from "../../src/hypervisor/machine.ts";
 import { Pool } from "../../src/hypervisor/shadow/pool.ts";
 import type { Shadow } from "../../src/hypervisor/shadow/shadow.ts";

@@ -11,7 +11,7 @@
  * goes on from the pointer it has.
  */
 import { defineScenario } from "umbra";
-import { defineMutant } from "../../src/engines/explore/mutant.ts";
+import { defineMutant } from "../../src/engines/explore/mutants/mutant.ts";
 import { ShadowPaging } from "../../src/hypervisor/shadow/shadow-paging.ts";
 import { isFakeLeafType } from "../../src/hypervisor/shadow/shadow-type.ts";
 import { mfn } from "../../src/memory/units.ts";

@@ -10,7 +10,7 @@
  * own, before the fault is handled, and trusts that nothing has changed since.
  */
 import { defineScenario, entryHigh, entryLow } from "umbra";
-import { defineMutant } from "../../src/engines/explore/mutant.ts";
+import { defineMutant } from "../../src/engines/explore/mutants/mutant.ts";
 import { FaultHandler } from "../../src/hypervisor/shadow/fault.ts";
 import { Revocation, Revoked } from "../../src/hypervisor/shadow/revoke.ts";
 import type { Shadow } from "../../src/hypervisor/shadow/shadow.ts";

@@ -10,7 +10,7 @@
  * So the lost bit does no harm in itself; what is left of the bug, and what finds it, is the race.
  */
 import { defineScenario } from "umbra";
-import { defineMutant } from "../../src/engines/explore/mutant.ts";
+import { defineMutant } from "../../src/engines/explore/mutants/mutant.ts";
 import { EntrySetter, SetResult } from "../../src/hypervisor/shadow/set-entry.ts";
 import { refersToFrame } from "../../src/hypervisor/shadow/shadow-entry.ts";
 import type { Shadow } from "../../src/hypervisor/shadow/shadow.ts";

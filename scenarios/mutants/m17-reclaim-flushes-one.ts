@@ -9,7 +9,7 @@
  * INVLPG; and where the branch is cut, INVLPG takes it that no TLB can have anything.
  */
 import { defineScenario, entryHigh, entryLow } from "umbra";
-import { defineMutant } from "../../src/engines/explore/mutant.ts";
+import { defineMutant } from "../../src/engines/explore/mutants/mutant.ts";
 import type { Shadow } from "../../src/hypervisor/shadow/shadow.ts";
 import { Unshadow } from "../../src/hypervisor/shadow/unshadow.ts";
 import { FlushMailbox } from "../../src/machine/flush.ts";

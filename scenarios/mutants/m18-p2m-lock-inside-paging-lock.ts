@@ -6,7 +6,7 @@
  * harmless alone; together they hang the host once in a while. The order itself is the bug, hang or no hang.
  */
 import { defineScenario } from "umbra";
-import { defineMutant } from "../../src/engines/explore/mutant.ts";
+import { defineMutant } from "../../src/engines/explore/mutants/mutant.ts";
 import { P2m } from "../../src/hypervisor/p2m.ts";
 import type { HostedVcpu } from "../../src/hypervisor/machine.ts";
 import { LockSite } from "../../src/locks/lock-class.ts";

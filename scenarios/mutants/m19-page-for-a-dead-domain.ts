@@ -9,7 +9,7 @@
  * Here the page that is added after the end belongs to nobody, and is never freed.
  */
 import { defineScenario } from "umbra";
-import { defineMutant } from "../../src/engines/explore/mutant.ts";
+import { defineMutant } from "../../src/engines/explore/mutants/mutant.ts";
 import { DomainControl } from "../../src/hypervisor/domain-control.ts";
 import { LockSite } from "../../src/locks/lock-class.ts";
 import { FrameUse, POISON } from "../../src/memory/frame-table.ts";

@@ -9,7 +9,7 @@
  * that lets it be executed, which nobody ever wrote.
  */
 import { EntryFlag, defineScenario, entryHigh, entryLow } from "umbra";
-import { defineMutant } from "../../src/engines/explore/mutant.ts";
+import { defineMutant } from "../../src/engines/explore/mutants/mutant.ts";
 import { EntrySetter, SetResult } from "../../src/hypervisor/shadow/set-entry.ts";
 import { refersToFrame } from "../../src/hypervisor/shadow/shadow-entry.ts";
 import type { Shadow } from "../../src/hypervisor/shadow/shadow.ts";

@@ -1,7 +1,7 @@
 /** `umbra mutants`: whether the checks find the historical bugs that they were made for, and nothing without them. */
 import { Command } from "commander";
-import { planMutants, runMutants } from "../engines/explore/mutants.ts";
-import type { MutantsRequest } from "../engines/explore/mutants.ts";
+import { planMutants, runMutants } from "../engines/explore/mutants/mutants.ts";
+import type { MutantsRequest } from "../engines/explore/mutants/mutants.ts";
 import { isFound, mutantsReport } from "../report/mutants-report.ts";
 import { progressLine } from "../report/progress.ts";
 import type { MutantsResult } from "../report/types.ts";

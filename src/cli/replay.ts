@@ -2,8 +2,8 @@
 import { createInterface } from "node:readline/promises";
 import process from "node:process";
 import { Command } from "commander";
-import { replayFailure } from "../engines/explore/replay-failure.ts";
-import type { ReplayPurpose } from "../engines/explore/replay-failure.ts";
+import { replayFailure } from "../engines/explore/failures/replay-failure.ts";
+import type { ReplayPurpose } from "../engines/explore/failures/replay-failure.ts";
 import { UsageError } from "../engines/errors.ts";
 import { rowText } from "../report/interleaving-table.ts";
 import { replayReport } from "../report/replay-report.ts";

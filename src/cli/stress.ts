@@ -1,6 +1,6 @@
 /** `umbra stress`: vCPUs at full speed on real threads. */
 import { runCompare } from "../engines/stress/compare.ts";
-import { writeStressFile } from "../engines/explore/stress-file.ts";
+import { writeStressFile } from "../engines/explore/failures/stress-file.ts";
 import { planStress } from "../engines/stress/plan.ts";
 import type { StressPlan, StressRequest } from "../engines/stress/plan.ts";
 import { runStress } from "../engines/stress/engine.ts";

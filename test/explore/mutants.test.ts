@@ -1,8 +1,8 @@
 /** Known bugs are found by the checks that were made for them, and nothing is without them. */
 import { expect, test } from "vitest";
 import { planExplore } from "../../src/engines/explore/explore-plan.ts";
-import { mutantNames } from "../../src/engines/explore/mutant-files.ts";
-import { planMutants, runMutants } from "../../src/engines/explore/mutants.ts";
+import { mutantNames } from "../../src/engines/explore/mutants/mutant-files.ts";
+import { planMutants, runMutants } from "../../src/engines/explore/mutants/mutants.ts";
 import { oracleOf, watchersOf } from "../../src/engines/explore/oracles.ts";
 import { UsageError } from "../../src/engines/errors.ts";
 import { mutantsExitCode } from "../../src/cli/mutants.ts";

@@ -6,8 +6,8 @@ import type * as Model from "../../src/engines/explore/model.ts";
 import { ProgramWorld, asCoroutine } from "../../src/engines/explore/program-world.ts";
 import { SCHEDULER } from "../../src/engines/explore/scheduler.ts";
 import { createStrategy } from "../../src/engines/explore/strategies/catalogue.ts";
-import { studyFailure } from "../../src/engines/explore/study-failure.ts";
-import type { StudiedFailure } from "../../src/engines/explore/study-failure.ts";
+import { studyFailure } from "../../src/engines/explore/failures/study-failure.ts";
+import type { StudiedFailure } from "../../src/engines/explore/failures/study-failure.ts";
 import type { World } from "../../src/engines/explore/world.ts";
 import { SharedMemory } from "../../src/memory/shared-memory.ts";
 

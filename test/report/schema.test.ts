@@ -5,7 +5,7 @@ import { basename, join } from "node:path";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { conform } from "../../src/engines/conform.ts";
-import { planMutants, runMutants } from "../../src/engines/explore/mutants.ts";
+import { planMutants, runMutants } from "../../src/engines/explore/mutants/mutants.ts";
 import { cutTrace } from "../../src/engines/replay/cut-trace.ts";
 import { traceInfo } from "../../src/engines/replay/trace-info.ts";
 import { verifyTrace } from "../../src/engines/replay/verify.ts";

@@ -9,9 +9,9 @@ import { firstLine } from "../usage.ts";
 import type { ExplorePlan } from "./explore-plan.ts";
 import { ExploreCell } from "./explorer.ts";
 import type { ExploreReport, ExploreTask, FailingExecution, Refused, StudyTask } from "./explorer.ts";
-import { writeFailureFiles } from "./failure-files.ts";
-import type { StudiedFailure } from "./study-failure.ts";
-import { writeToken } from "./token.ts";
+import { writeFailureFiles } from "./failures/failure-files.ts";
+import type { StudiedFailure } from "./failures/study-failure.ts";
+import { writeToken } from "./failures/token.ts";
 import { wilsonInterval } from "./wilson.ts";
 
 /** What an exploration may be told and asked while it runs. */

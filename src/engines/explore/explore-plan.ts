@@ -20,13 +20,13 @@ import { loadScenario } from "../scenario-files.ts";
 import { guestOf, scenarioOptions } from "../scenario-options.ts";
 import { allowedNames, commandLine, decimalNumber, wholeNumber } from "../usage.ts";
 import { importMutant } from "./load-world.ts";
-import { bundledMutant, mutantUrl } from "./mutant-files.ts";
+import { bundledMutant, mutantUrl } from "./mutants/mutant-files.ts";
 import { POINTS_MAX } from "./scheduler.ts";
-import { assignmentsOf, readStressFile } from "./stress-file.ts";
+import { assignmentsOf, readStressFile } from "./failures/stress-file.ts";
 import { SYSTEMATIC, STRATEGY_NAMES } from "./strategies/catalogue.ts";
 import type { StrategyName } from "./strategies/catalogue.ts";
 import type { ScenarioTarget } from "./target.ts";
-import type { TokenContent } from "./token.ts";
+import type { TokenContent } from "./failures/token.ts";
 
 /** An exploration as people ask for it: texts of the command line. */
 export interface ExploreRequest {

@@ -6,7 +6,7 @@ import { UsageError } from "../errors.ts";
 import { importLoadedScenario } from "../scenario-files.ts";
 import { makeChecks } from "./checks/scenario-checks.ts";
 import type * as Model from "./model.ts";
-import type { Mutant } from "./mutant.ts";
+import type { Mutant } from "./mutants/mutant.ts";
 import { prepareMachine } from "./prepare.ts";
 import { SCHEDULER } from "./scheduler.ts";
 import { ScenarioWorld } from "./scenario-world.ts";

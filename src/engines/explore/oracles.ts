@@ -1,5 +1,5 @@
 /** Which kind of check, by the tags of the list of historical bugs, a finding belongs to. */
-import type { Oracle } from "./mutant.ts";
+import type { Oracle } from "./mutants/mutant.ts";
 
 /** Beginnings of the names of checks. What is in none of them, a crash say, is no oracle's. */
 const BEGINNINGS: readonly (readonly [beginning: string, oracle: Oracle])[] = [

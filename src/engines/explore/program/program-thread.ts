@@ -9,8 +9,8 @@ import type { ExploreReport } from "../explorer.ts";
 import { RAW, UnseenAccessError } from "../raw-access.ts";
 import { SCHEDULER } from "../scheduler.ts";
 import type { StrategyName } from "../strategies/catalogue.ts";
-import { described, studyFailure } from "../study-failure.ts";
-import type { StudiedFailure } from "../study-failure.ts";
+import { described, studyFailure } from "../failures/study-failure.ts";
+import type { StudiedFailure } from "../failures/study-failure.ts";
 import { UserWorld } from "./user-world.ts";
 
 /** An exploration of the program. Plain data. */

@@ -1,13 +1,13 @@
 /** Runs a failure again, from its file or its token, and says whether it still is what it was. */
 import { existsSync } from "node:fs";
-import type { ExploreFailure, ReplayResult, TraceRow } from "../../report/types.ts";
-import { UsageError } from "../errors.ts";
+import type { ExploreFailure, ReplayResult, TraceRow } from "../../../report/types.ts";
+import { UsageError } from "../../errors.ts";
 import { countSwitches } from "./minimise.ts";
-import { keyOfFailure, replay } from "./execution.ts";
-import { planExplore } from "./explore-plan.ts";
+import { keyOfFailure, replay } from "../execution.ts";
+import { planExplore } from "../explore-plan.ts";
 import { readFailureFile } from "./failure-files.ts";
 import type { FailureFile } from "./failure-files.ts";
-import { loadWorld } from "./load-world.ts";
+import { loadWorld } from "../load-world.ts";
 import { described, study } from "./study-failure.ts";
 import { readToken, writeToken } from "./token.ts";
 import type { TokenContent } from "./token.ts";

@@ -3,14 +3,14 @@ import { availableParallelism } from "node:os";
 import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { Piscina } from "piscina";
-import type { MutantRow, MutantsResult, StrategyRow } from "../../report/types.ts";
-import { UsageError } from "../errors.ts";
-import { allowedNames, decimalNumber, firstLine, wholeNumber } from "../usage.ts";
-import { planExplore } from "./explore-plan.ts";
+import type { MutantRow, MutantsResult, StrategyRow } from "../../../report/types.ts";
+import { UsageError } from "../../errors.ts";
+import { allowedNames, decimalNumber, firstLine, wholeNumber } from "../../usage.ts";
+import { planExplore } from "../explore-plan.ts";
 import { mutantNames } from "./mutant-files.ts";
 import type { MutantReport, MutantTask, SearchOutcome } from "./mutant-search.ts";
-import { oracleOf } from "./oracles.ts";
-import type { StrategyName } from "./strategies/catalogue.ts";
+import { oracleOf } from "../oracles.ts";
+import type { StrategyName } from "../strategies/catalogue.ts";
 
 /** The run as people ask for it: texts of the command line. */
 export interface MutantsRequest {
@@ -48,7 +48,7 @@ const DEFAULT_SEEDS = 10;
 const DEFAULT_SECONDS = 60;
 const SEEDS = { min: 1, max: 1000 };
 const SECONDS = { min: 0.1, max: 24 * 3600 };
-const WORKER = fileURLToPath(new URL("../../../workers/mutant-worker.ts", import.meta.url));
+const WORKER = fileURLToPath(new URL("../../../../workers/mutant-worker.ts", import.meta.url));
 const TICK_MS = 50;
 
 /** Plans what is asked for. Throws UsageError for everything that cannot be. */

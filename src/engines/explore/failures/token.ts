@@ -2,9 +2,9 @@
  * One line that says what failed and how to see it again: what was explored, on which code, and the switches of the
  * schedule. Integers of the switches are variable-length, so that a minimised failure fits a terminal's line.
  */
-import { UsageError } from "../errors.ts";
-import type { Directive } from "./directives.ts";
-import type { ScenarioTarget } from "./target.ts";
+import { UsageError } from "../../errors.ts";
+import type { Directive } from "../directives.ts";
+import type { ScenarioTarget } from "../target.ts";
 
 /** What a token holds. */
 export interface TokenContent {

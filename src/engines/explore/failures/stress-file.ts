@@ -2,9 +2,9 @@
 import { createHash } from "node:crypto";
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { StressResult } from "../../report/types.ts";
-import { UsageError } from "../errors.ts";
-import { writeWhole } from "../output-file.ts";
+import type { StressResult } from "../../../report/types.ts";
+import { UsageError } from "../../errors.ts";
+import { writeWhole } from "../../output-file.ts";
 
 /** What the file holds. */
 export interface StressFile {

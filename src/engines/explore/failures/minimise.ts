@@ -1,9 +1,9 @@
 /** Cuts a failing schedule down to the few switches that it needs (concurrency 3.12). */
-import type { Directive } from "./directives.ts";
-import { keyOfFailure, replay } from "./execution.ts";
-import type { RecordedExecution } from "./execution.ts";
-import type { Step } from "./trace-recorder.ts";
-import type { World } from "./world.ts";
+import type { Directive } from "../directives.ts";
+import { keyOfFailure, replay } from "../execution.ts";
+import type { RecordedExecution } from "../execution.ts";
+import type { Step } from "../trace-recorder.ts";
+import type { World } from "../world.ts";
 
 /** How often a schedule changes threads. */
 export interface SwitchCount {

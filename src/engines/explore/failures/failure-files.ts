@@ -2,11 +2,11 @@
 import { createHash } from "node:crypto";
 import { mkdir, readFile, rm, symlink } from "node:fs/promises";
 import { join } from "node:path";
-import type { ExploreFailure } from "../../report/types.ts";
-import { UsageError } from "../errors.ts";
-import { writeWhole } from "../output-file.ts";
-import type { Directive } from "./directives.ts";
-import type { ScenarioTarget } from "./target.ts";
+import type { ExploreFailure } from "../../../report/types.ts";
+import { UsageError } from "../../errors.ts";
+import { writeWhole } from "../../output-file.ts";
+import type { Directive } from "../directives.ts";
+import type { ScenarioTarget } from "../target.ts";
 
 /** What a failure's file holds. */
 export interface FailureFile {

@@ -2,15 +2,15 @@
  * Why a minimised schedule fails: each pair of conflicting operations of different threads is tried the other way round;
  * a pair whose reversal makes the failure go away is an order that the failure needs (concurrency 3.12, step 8).
  */
-import { DirectedStrategy, defaultChoice } from "./directives.ts";
-import type { Directive } from "./directives.ts";
-import { execute, keyOfFailure } from "./execution.ts";
-import type { RecordedExecution } from "./execution.ts";
-import type { Scheduler } from "./scheduler.ts";
-import type { Strategy } from "./strategy.ts";
-import { conflict } from "./trace-recorder.ts";
-import type { Step } from "./trace-recorder.ts";
-import type { World } from "./world.ts";
+import { DirectedStrategy, defaultChoice } from "../directives.ts";
+import type { Directive } from "../directives.ts";
+import { execute, keyOfFailure } from "../execution.ts";
+import type { RecordedExecution } from "../execution.ts";
+import type { Scheduler } from "../scheduler.ts";
+import type { Strategy } from "../strategy.ts";
+import { conflict } from "../trace-recorder.ts";
+import type { Step } from "../trace-recorder.ts";
+import type { World } from "../world.ts";
 
 /** An order that the failure needs: one step of the trace before another, by index. */
 export interface Constraint {

@@ -1,16 +1,16 @@
 /** From a failing execution to what a person is told: minimised, explained, every operation in words. */
 import { fileURLToPath } from "node:url";
-import type { ExploreViolation, Switches, TraceRow } from "../../report/types.ts";
-import { SITES } from "../coroutine/sites.ts";
-import { RepeatingStrategy } from "./directives.ts";
-import type { Directive } from "./directives.ts";
-import { keyOfFailure, record } from "./execution.ts";
-import type { RecordedExecution } from "./execution.ts";
+import type { ExploreViolation, Switches, TraceRow } from "../../../report/types.ts";
+import { SITES } from "../../coroutine/sites.ts";
+import { RepeatingStrategy } from "../directives.ts";
+import type { Directive } from "../directives.ts";
+import { keyOfFailure, record } from "../execution.ts";
+import type { RecordedExecution } from "../execution.ts";
 import { racingPairs, requiredOrders } from "./explain.ts";
 import { minimise } from "./minimise.ts";
-import { SCHEDULER } from "./scheduler.ts";
-import type { Step } from "./trace-recorder.ts";
-import type { World } from "./world.ts";
+import { SCHEDULER } from "../scheduler.ts";
+import type { Step } from "../trace-recorder.ts";
+import type { World } from "../world.ts";
 
 /** A failure, studied. Plain data. */
 export interface StudiedFailure {
@@ -28,7 +28,7 @@ export interface StudiedFailure {
 const REPLAYS_MAX = 5000;
 /** Points that minimising one failure may take: a bound that is the same on every computer. */
 const POINTS_MAX = 30_000_000;
-const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
+const ROOT = fileURLToPath(new URL("../../../../", import.meta.url));
 
 /** Studies the execution that chose these threads; throws Error when it does not fail with the key. */
 export function studyFailure(world: World, chosen: Uint8Array, key: string): StudiedFailure {

@@ -1,10 +1,10 @@
 /** Tokens and schedules as text. */
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
-import { defaultChoice } from "../../../src/engines/explore/directives.ts";
-import { readToken, writeToken } from "../../../src/engines/explore/token.ts";
-import type { TokenContent } from "../../../src/engines/explore/token.ts";
-import { wilsonInterval } from "../../../src/engines/explore/wilson.ts";
+import { defaultChoice } from "../../../../src/engines/explore/directives.ts";
+import { readToken, writeToken } from "../../../../src/engines/explore/failures/token.ts";
+import type { TokenContent } from "../../../../src/engines/explore/failures/token.ts";
+import { wilsonInterval } from "../../../../src/engines/explore/wilson.ts";
 
 const anyContent: fc.Arbitrary<TokenContent> = fc.record({
   scenario: fc.constantFrom("tiny-pool", "./my scenario.ts", "m07", "../a:b/c?.ts"),

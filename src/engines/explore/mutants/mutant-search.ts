@@ -2,21 +2,21 @@
  * What one thread does for one mutant: a search from each seed until the mutant is found by a check that its row names,
  * then its scenario without it for ten times as long.
  */
-import { makeChecks } from "./checks/scenario-checks.ts";
-import { RepeatingStrategy } from "./directives.ts";
-import { execute, keyOfFailure, record } from "./execution.ts";
-import { loadTarget } from "./load-world.ts";
-import type { LoadedTarget } from "./load-world.ts";
-import { minimise } from "./minimise.ts";
+import { makeChecks } from "../checks/scenario-checks.ts";
+import { RepeatingStrategy } from "../directives.ts";
+import { execute, keyOfFailure, record } from "../execution.ts";
+import { loadTarget } from "../load-world.ts";
+import type { LoadedTarget } from "../load-world.ts";
+import { minimise } from "../failures/minimise.ts";
 import type { Mutant } from "./mutant.ts";
-import { oracleOf, watchersOf } from "./oracles.ts";
-import type { Failure } from "./program-world.ts";
-import { ScenarioWorld } from "./scenario-world.ts";
-import { SCHEDULER } from "./scheduler.ts";
-import { SYSTEMATIC, createStrategy } from "./strategies/catalogue.ts";
-import type { StrategyName } from "./strategies/catalogue.ts";
-import type { ExploreTarget } from "./target.ts";
-import type { World } from "./world.ts";
+import { oracleOf, watchersOf } from "../oracles.ts";
+import type { Failure } from "../program-world.ts";
+import { ScenarioWorld } from "../scenario-world.ts";
+import { SCHEDULER } from "../scheduler.ts";
+import { SYSTEMATIC, createStrategy } from "../strategies/catalogue.ts";
+import type { StrategyName } from "../strategies/catalogue.ts";
+import type { ExploreTarget } from "../target.ts";
+import type { World } from "../world.ts";
 
 /** Searches to make. Plain data. */
 export interface MutantTask {

@@ -1,8 +1,8 @@
 /** What a mutant is: a historical bug, put into the correct model from outside, with its smallest scenario. */
-import type { Cpu } from "../../guest/cpu.ts";
-import type { DomainControl } from "../../hypervisor/domain-control.ts";
-import type { HostedVcpu } from "../../hypervisor/machine.ts";
-import type { MachineConfig } from "../../hypervisor/machine-config.ts";
+import type { Cpu } from "../../../guest/cpu.ts";
+import type { DomainControl } from "../../../hypervisor/domain-control.ts";
+import type { HostedVcpu } from "../../../hypervisor/machine.ts";
+import type { MachineConfig } from "../../../hypervisor/machine-config.ts";
 
 /** A kind of check, by the tag that the list of historical bugs gives it. */
 export type Oracle = "RACE" | "INV" | "XLATE" | "UAF" | "REF" | "LOCK" | "ADBIT";

@@ -2,11 +2,11 @@
 import { globSync, statSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { UsageError } from "../errors.ts";
-import { OWN_EXTENSION } from "../own-files.ts";
-import { allowedNames } from "../usage.ts";
+import { UsageError } from "../../errors.ts";
+import { OWN_EXTENSION } from "../../own-files.ts";
+import { allowedNames } from "../../usage.ts";
 
-const FOLDER = fileURLToPath(new URL("../../../scenarios/mutants/", import.meta.url));
+const FOLDER = fileURLToPath(new URL("../../../../scenarios/mutants/", import.meta.url));
 
 /** Names of the mutants that come with Umbra: those of their files, `m01-flush-only-local-tlb`. */
 export function mutantNames(): string[] {
