@@ -2,6 +2,7 @@
 import { Command } from "commander";
 import { runExplore } from "../engines/explore/campaign.ts";
 import { UsageError } from "../engines/errors.ts";
+import { PRESET_ABOUT } from "../engines/machine-settings.ts";
 import { planExplore, requestNear } from "../engines/explore/explore-plan.ts";
 import type { ExploreRequest } from "../engines/explore/explore-plan.ts";
 import { STRATEGY_NAMES } from "../engines/explore/strategies/catalogue.ts";
@@ -33,7 +34,7 @@ export function exploreCommand(context: Context, end: (code: number) => void): C
     .option("--vcpus <n>", "vCPUs; those of the small variant unless said")
     .option("--guest <format>", "2level, pae or 4level")
     .option("--mutant <name>", "put a known bug into the machine: one of umbra mutants, or a file")
-    .option("--preset <name>", "an era: talk-before or talk (talk unless said)")
+    .option("--preset <name>", PRESET_ABOUT)
     .option("--set <option=value>", "one setting; may be given again", collect)
     .option("--rounds <n>", "rounds of each program (1 unless said)")
     .option("--steps <n>", "give an execution up after so many scheduling points (200000 unless said)")

@@ -1,5 +1,6 @@
 /** The commands of `umbra` and their options, as commander knows them. */
 import { Command } from "commander";
+import { PRESET_ABOUT } from "../engines/machine-settings.ts";
 import { conformCommand } from "./conform.ts";
 import type { Context } from "./context.ts";
 import { putOut } from "./json-file.ts";
@@ -20,7 +21,6 @@ interface Ending {
 }
 
 const JSON_ABOUT = "write the result as JSON; - is standard output";
-const PRESET_ABOUT = "an era: talk-before or talk (talk unless said)";
 
 const SETTINGS_HELP = `
 Settings: --set names a switch of the machine (on or off), another setting of it, or an option of the scenario.

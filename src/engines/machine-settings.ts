@@ -14,6 +14,9 @@ export const PRESET_NAMES: readonly PresetName[] = keysOf(PRESETS);
 /** Preset of a run that names none. */
 export const DEFAULT_PRESET: PresetName = "talk";
 
+/** What `--preset` may be, for the help of every command that has it. */
+export const PRESET_ABOUT = `an era: ${allowedNames(PRESET_NAMES)} (${DEFAULT_PRESET} unless said)`;
+
 type Settings = Pick<
   MachineConfig,
   "lockKind" | "reuse" | "poolPages" | "tlbSets" | "tlbWays" | "structureCacheEntries" | "switches"

@@ -2,7 +2,7 @@
 import type { LockKind } from "../locks/lock.ts";
 import { keysOf, recordOf } from "../memory/records.ts";
 
-/** Every optimisation that can be switched, with what it does. Spec 17, and the four that this model adds. */
+/** Every optimisation that can be switched, with what it does. Spec 17, and those that this model adds. */
 export const SWITCHES = {
   "writable-heuristic":
     "guess where the guest maps its pagetables before scanning for writable mappings (spec 6.3)",
@@ -24,19 +24,43 @@ export type SwitchName = keyof typeof SWITCHES;
 export type Switches = Readonly<Record<SwitchName, boolean>>;
 
 /** The name of an era. */
-export type PresetName = "talk-before" | "talk";
+export type PresetName = "talk-before" | "talk" | "xen-3.3" | "umbra";
 
 /** All switch names. */
 export const SWITCH_NAMES: readonly SwitchName[] = keysOf(SWITCHES);
 
-function allSwitches(on: boolean): Switches {
-  return recordOf(SWITCH_NAMES, () => on);
+/** What the talk says is done. A switch that came later is not here. */
+const TALK: readonly SwitchName[] = [
+  "writable-heuristic",
+  "last-writable-hint",
+  "early-unshadow",
+  "fast-fault-path",
+  "prefetch",
+  "linux-l3-toplevel",
+  "up-pointer",
+  "pinning",
+  "deferred-flush",
+];
+
+/** What Xen 3.3 added to it (spec 17, 18.2). */
+const SINCE_TALK: readonly SwitchName[] = [];
+
+/** What Umbra adds to that. */
+const SINCE_XEN_3_3: readonly SwitchName[] = [];
+
+function switchesOn(names: readonly SwitchName[]): Switches {
+  return recordOf(SWITCH_NAMES, (name) => names.includes(name));
 }
 
-/** The eras: the talk's performance slide compares `talk-before` (A) with `talk` (B). */
+/**
+ * The eras: the talk's performance slide compares `talk-before` (A) with `talk` (B); `xen-3.3` is what shipped in 2008,
+ * `umbra` the best that was measured (docs/features.md).
+ */
 export const PRESETS: Readonly<Record<PresetName, Switches>> = {
-  "talk-before": allSwitches(false),
-  talk: allSwitches(true),
+  "talk-before": switchesOn([]),
+  talk: switchesOn(TALK),
+  "xen-3.3": switchesOn([...TALK, ...SINCE_TALK]),
+  umbra: switchesOn([...TALK, ...SINCE_TALK, ...SINCE_XEN_3_3]),
 };
 
 /** The order in which freed frames and shadow pages are used again. */

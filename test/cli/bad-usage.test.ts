@@ -70,9 +70,12 @@ test.concurrent.each([
   },
   {
     args: ["stress", COUNT, "--preset", "xen-9"],
-    says: '--preset wants talk-before or talk, got "xen-9"',
+    says: '--preset wants talk-before, talk, xen-3.3 or umbra, got "xen-9"',
   },
-  { args: ["stress", COUNT, "--vs", "xen-9"], says: '--vs wants talk-before or talk, got "xen-9"' },
+  {
+    args: ["stress", COUNT, "--vs", "xen-9"],
+    says: '--vs wants talk-before, talk, xen-3.3 or umbra, got "xen-9"',
+  },
   { args: ["stress", COUNT, "--set", "prefetch"], says: '--set wants option=value, got "prefetch"' },
   { args: ["stress", COUNT, "--set", "prefetch=1"], says: '--set prefetch wants on or off, got "1"' },
   {
@@ -121,7 +124,10 @@ test.concurrent.each([
     args: ["trace", "verify", PAE, "--order", "free"],
     says: '--order wants strict or causal, got "free"',
   },
-  { args: ["trace", "verify", PAE, "--preset", "x"], says: '--preset wants talk-before or talk, got "x"' },
+  {
+    args: ["trace", "verify", PAE, "--preset", "x"],
+    says: '--preset wants talk-before, talk, xen-3.3 or umbra, got "x"',
+  },
   {
     args: ["trace", "verify", PAE, "--set", "step=2"],
     says: /^--set step: there is no such option; there are writable-heuristic, .*, structure-cache$/,

@@ -43,6 +43,6 @@ test("list names every scenario, option and counter", async () => {
   expect(scenarios?.scenarios.length).toBeGreaterThan(0);
   expect(scenarios?.options).toEqual([]);
   expect(options?.options.map(({ name }) => name)).toEqual(SETTING_NAMES);
-  expect(options?.presets.map(({ name }) => name)).toEqual(["talk-before", "talk"]);
+  expect(options?.presets.map(({ name }) => name)).toEqual(["talk-before", "talk", "xen-3.3", "umbra"]);
   expect(counters?.counters.map(({ name }) => name)).toEqual(COUNTER_NAMES);
 });

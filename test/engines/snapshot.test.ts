@@ -266,5 +266,7 @@ test("bad input is told in one line that names file, field and reason", async ()
   expect(
     await refusal({ listing: written("t", "0000000008068000: 0000000003dc6000 ----A--U-\nabc\n") }),
   ).toBe('…/t:2: not "address: address flags", 16, 16 and 9 characters');
-  expect(await refusal({ preset: "xen" })).toBe('--preset wants talk-before or talk, got "xen"');
+  expect(await refusal({ preset: "xen" })).toBe(
+    '--preset wants talk-before, talk, xen-3.3 or umbra, got "xen"',
+  );
 });

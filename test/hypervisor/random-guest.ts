@@ -41,14 +41,19 @@ const PAGES = 48;
 const TABLES_FROM = 4;
 const DATA_FROM = 32;
 
-/** Both eras, each switch of the talk turned off alone, and each turned on alone. */
+/** The eras, each switch of the talk turned off alone, later ones added to it alone, and each turned on alone. */
 export const SWITCH_SETS: readonly { readonly name: string; readonly switches: Switches }[] = [
   { name: "talk", switches: PRESETS.talk },
   { name: "talk-before", switches: PRESETS["talk-before"] },
   ...SWITCH_NAMES.flatMap((name) => [
-    { name: `without ${name}`, switches: { ...PRESETS.talk, [name]: false } },
+    {
+      name: `${PRESETS.talk[name] ? "without" : "with"} ${name}`,
+      switches: { ...PRESETS.talk, [name]: !PRESETS.talk[name] },
+    },
     { name: `only ${name}`, switches: { ...PRESETS["talk-before"], [name]: true } },
   ]),
+  { name: "xen-3.3", switches: PRESETS["xen-3.3"] },
+  { name: "umbra", switches: PRESETS.umbra },
 ];
 
 /** Operations between two comparisons of all memory and audits. */

@@ -248,7 +248,7 @@ test("a replay that is interrupted tells how far it got", async () => {
 
 test.each([
   [{ order: "free" }, '--order wants strict or causal, got "free"'],
-  [{ preset: "xen" }, '--preset wants talk-before or talk, got "xen"'],
+  [{ preset: "xen" }, '--preset wants talk-before, talk, xen-3.3 or umbra, got "xen"'],
   [{ set: ["colour=red"] }, "--set colour: there is no such option"],
   [{ set: ["pool=3"] }, "--set pool: 2 vCPUs and 2048 pages of memory need a pool of at least"],
 ])("refuses %j", async (options, message) => {

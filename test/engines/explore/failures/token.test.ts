@@ -13,7 +13,7 @@ const anyContent: fc.Arbitrary<TokenContent> = fc.record({
     guest: fc.constantFrom("2level", "pae", "4level"),
     seed: fc.nat(),
     rounds: fc.integer({ min: 1, max: 1000 }),
-    preset: fc.constantFrom("talk", "talk-before"),
+    preset: fc.constantFrom("talk", "talk-before", "xen-3.3"),
     mutant: fc.constantFrom(null, "m01", "./x:y.ts"),
     isWhole: fc.boolean(),
     pointsMax: fc.integer({ min: 1, max: 1 << 20 }),
