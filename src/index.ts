@@ -8,7 +8,7 @@ export type {
   ProgramFailure,
   ProgramResult,
 } from "./engines/explore/program/explore-program.ts";
-export { cells, check, lock, spawn } from "./engines/explore/program/program-api.ts";
+export { cells, check, lock, racy, spawn } from "./engines/explore/program/program-api.ts";
 export type { ProgramLock, ProgramThread } from "./engines/explore/program/program-api.ts";
 export { defineScenario, GUEST_FORMATS } from "./guest/scenario.ts";
 export type {

@@ -18,17 +18,17 @@ function arrive(barrier: Int32Array, count: number): void {
 /** Some threads meet twice, and each sees what all did before. */
 export default function main({ threads }: { readonly threads: number }): void {
   const barrier = cells(2, "barrier");
-  const done = cells(threads, "done");
+  const done = cells(2 * threads, "done");
   const begun = [];
   for (let own = 0; own < threads; own++)
     begun.push(
       spawn(() => {
-        for (let round = 1; round <= 2; round++) {
-          done[own] = round;
+        for (let round = 0; round < 2; round++) {
+          done[round * threads + own] = 1;
           arrive(barrier, threads);
           for (let other = 0; other < threads; other++)
             check(
-              (done[other] ?? 0) >= round,
+              done[round * threads + other] === 1,
               `thread ${String(other)} has not come to round ${String(round)}`,
             );
         }

@@ -50,13 +50,13 @@ export default function main({ values, slots }: Input): void {
   const taken: number[] = [];
   const producer = spawn(() => {
     for (const value of values) if (!ring.push(value)) break;
-  });
+  }, "producer");
   const consumer = spawn(() => {
     for (let turn = 0; turn < values.length; turn++) {
       const value = ring.shift();
       if (value !== undefined) taken.push(value);
     }
-  });
+  }, "consumer");
   producer.join();
   consumer.join();
   for (const [index, value] of taken.entries())

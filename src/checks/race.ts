@@ -158,6 +158,14 @@ export class RaceDetector {
     this.#clocks[from + after] = (this.#clocks[from + after] ?? 0) + 1;
   }
 
+  /** A cell that nobody has accessed by itself has the history of another: a part of it, say. */
+  inherit(cell: number, from: number): void {
+    if (!this.knows(from)) return;
+    const to = this.#slot(cell);
+    const source = this.#slot(from);
+    this.#state.copyWithin(to, source, source + this.#stride);
+  }
+
   /** Whether anybody has accessed a cell in this execution. */
   knows(cell: number): boolean {
     return this.#slotOf[cell] !== 0;

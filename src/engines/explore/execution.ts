@@ -3,6 +3,7 @@ import { DirectedStrategy, RecordingStrategy } from "./directives.ts";
 import type { Directive } from "./directives.ts";
 import type { Failure } from "./program-world.ts";
 import { Ending, SCHEDULER } from "./scheduler.ts";
+import { shortPath } from "./short-path.ts";
 import type { Strategy } from "./strategy.ts";
 import { TraceRecorder } from "./trace-recorder.ts";
 import type { Step } from "./trace-recorder.ts";
@@ -82,7 +83,7 @@ function thrown(error: unknown): Failure {
   const thread = SCHEDULER.current;
   if (!(error instanceof Error)) return { check: "exception", thread, message: `It threw ${String(error)}.` };
   const place = /\(?file:\/\/([^)\s?]+)[^)\s]*?:(\d+):\d+\)?/.exec(error.stack ?? "");
-  const where = place === null ? "" : ` (at ${place[1] ?? ""}:${place[2] ?? ""})`;
+  const where = place === null ? "" : ` (at ${shortPath(`file://${place[1] ?? ""}`)}:${place[2] ?? ""})`;
   return { check: "exception", thread, message: `${error.name}: ${error.message}${where}` };
 }
 

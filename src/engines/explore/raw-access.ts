@@ -57,6 +57,9 @@ class RawAccess {
   hasSpuriousWakeups = false;
   /** Shared accesses so far. */
   accesses = 0;
+  /** Of the pending access of each thread: address of its first byte, and how many it covers. */
+  readonly byteAt = new Int32Array(THREADS_MAX);
+  readonly bytesOf = new Int32Array(THREADS_MAX);
   readonly #regions = new WeakMap<ArrayBufferLike, Region>();
   /** Regions of before the first execution. */
   readonly #permanent: Region[] = [];
@@ -67,6 +70,10 @@ class RawAccess {
   readonly #wokenByThemselves = new Int32Array(THREADS_MAX);
   readonly #named: { readonly first: number; readonly count: number; readonly name: string }[] = [];
   #namedAtFirst = 0;
+  /** Bytes that are declared open to races, by address, and where they are. */
+  readonly #racy = new Uint8Array(MEMORY_CELLS * 4);
+  readonly #racyRanges: { readonly from: number; readonly to: number }[] = [];
+  #racyAtFirst = 0;
   #next = FIRST_CELL;
   #firstOfExecution = FIRST_CELL;
   /** Of each thread, the region whose last access may not be in the copy yet, and the cell. */
@@ -77,12 +84,14 @@ class RawAccess {
   #lastBase = -1;
   #lastLength = 0;
   #lastSize = 0;
+  #lastByte = 0;
   #lastRegion: Region | undefined;
 
   /** What modules have set up by now is what each execution finds. */
   seal(): void {
     this.#firstOfExecution = this.#next;
     this.#namedAtFirst = this.#named.length;
+    this.#racyAtFirst = this.#racyRanges.length;
     for (const { base, bytes, initial } of this.#permanent) {
       initial.set(bytes);
       this.#bytes.set(bytes, base << 2);
@@ -96,6 +105,7 @@ class RawAccess {
     for (const { bytes, initial } of this.#permanent) bytes.set(initial);
     this.#next = this.#firstOfExecution;
     this.#named.length = this.#namedAtFirst;
+    for (const { from, to } of this.#racyRanges.splice(this.#racyAtFirst)) this.#racy.fill(0, from, to);
     this.#waiters.length = 0;
     this.#stale.fill(undefined);
     this.#wokenByThemselves.fill(0);
@@ -123,6 +133,20 @@ class RawAccess {
     return first;
   }
 
+  /** Declares that accesses to a shared array may race. */
+  allowRaces(array: ElementArray): void {
+    this.#look(array);
+    if (this.#lastBase < 0) throw new TypeError("racy: the array is not on shared memory");
+    const range = { from: this.#lastBase, to: this.#lastBase + array.byteLength };
+    this.#racyRanges.push(range);
+    this.#racy.fill(1, range.from, range.to);
+  }
+
+  /** Whether accesses to a byte may race. */
+  mayRace(byte: number): boolean {
+    return this.#racy[byte] === 1;
+  }
+
   /** What a cell is called: `head[0]`. */
   nameOf(cell: number): string {
     if (cell >= WAITERS) return `waiters of ${this.nameOf(cell - WAITERS)}`;
@@ -146,6 +170,8 @@ class RawAccess {
     const thread = SCHEDULER.current;
     this.#stale[thread] = this.#lastRegion;
     this.#staleFrom[thread] = cell;
+    this.byteAt[thread] = this.#lastByte;
+    this.bytesOf[thread] = this.#lastSize;
     return SCHEDULER.at(site, cell);
   }
 
@@ -177,15 +203,19 @@ class RawAccess {
     this.sync();
     this.accesses++;
     const waiters: SyncObject = { cell: cell + WAITERS };
+    const thread = SCHEDULER.current;
+    this.byteAt[thread] = this.#lastByte;
+    this.bytesOf[thread] = this.#lastSize;
     if (SCHEDULER.on(sites[0], waiters, { cell })) yield;
     if (!isEqual(array, index, expected)) return "not-equal";
     const limit = timeout === undefined || Number.isNaN(timeout) ? Infinity : timeout;
     if (limit <= 0) return "timed-out";
-    const thread = SCHEDULER.current;
     const waiter = { thread, cell };
     this.#waiters.push(waiter);
     this.#setWaits(waiter, true);
     if (limit < Infinity || this.#mayWakeByItself(thread)) {
+      this.byteAt[thread] = waiters.cell << 2;
+      this.bytesOf[thread] = 4;
       if (SCHEDULER.at(sites[2], waiters.cell)) yield;
     } else if (SCHEDULER.on(sites[1], waiters, { cell: FIRST_ZERO + thread })) yield;
     const place = this.#waiters.indexOf(waiter);
@@ -259,7 +289,8 @@ class RawAccess {
     const at = typeof index === "symbol" ? -1 : Number(index);
     if (!Number.isInteger(at) || at < 0 || at >= this.#lastLength) return -1;
     this.sync();
-    return (this.#lastBase + at * this.#lastSize) >> 2;
+    this.#lastByte = this.#lastBase + at * this.#lastSize;
+    return this.#lastByte >> 2;
   }
 
   #look(array: unknown): void {

@@ -15,9 +15,13 @@ let programs = 0;
 
 afterAll(() => rmSync(folder, { recursive: true }));
 
+/** Here races are what programs are made of: their words are declared open to them. */
+const HEADING = `import { cells as words, check, lock, racy, spawn } from "umbra"; \
+const open = (array) => racy(array, "what comes of it is what is asked"), cells = (...args) => open(words(...args));`;
+
 function programOf(text: string): URL {
   const file = join(folder, `program-${String(programs++)}.ts`);
-  writeFileSync(file, `import { cells, check, lock, spawn } from "umbra";\n${text}`);
+  writeFileSync(file, `${HEADING}\n${text}`);
   return pathToFileURL(file);
 }
 
@@ -28,7 +32,7 @@ function run(text: string, options: ExploreOptions = {}): Promise<ProgramResult>
 /** Two threads that each do something once to shared words that hold 0 and 1. */
 const twice = (what: string, made = "cells(2)"): string => `
 export default function main() {
-  const a = ${made};
+  const a = open(${made});
   a[1] = 1;
   const one = spawn(() => { ${what} });
   const two = spawn(() => { ${what} });

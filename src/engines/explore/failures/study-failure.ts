@@ -1,5 +1,4 @@
 /** From a failing execution to what a person is told: minimised, explained, every operation in words. */
-import { fileURLToPath } from "node:url";
 import type { ExploreViolation, Switches, TraceRow } from "../../../report/types.ts";
 import { SITES } from "../../coroutine/sites.ts";
 import { RepeatingStrategy } from "../directives.ts";
@@ -9,6 +8,7 @@ import type { RecordedExecution } from "../execution.ts";
 import { racingPairs, requiredOrders } from "./explain.ts";
 import { minimise } from "./minimise.ts";
 import { SCHEDULER } from "../scheduler.ts";
+import { shortPath } from "../short-path.ts";
 import type { Step } from "../trace-recorder.ts";
 import type { World } from "../world.ts";
 
@@ -28,7 +28,6 @@ export interface StudiedFailure {
 const REPLAYS_MAX = 5000;
 /** Points that minimising one failure may take: a bound that is the same on every computer. */
 const POINTS_MAX = 30_000_000;
-const ROOT = fileURLToPath(new URL("../../../../", import.meta.url));
 
 /** Studies the execution that chose these threads; throws Error when it does not fail with the key. */
 export function studyFailure(world: World, chosen: Uint8Array, key: string): StudiedFailure {
@@ -112,9 +111,4 @@ function hexValue(low: number, high: number, span: number): string {
   const text = (low >>> 0).toString(16);
   if (span !== 2 || high === 0) return `0x${text}`;
   return `0x${(high >>> 0).toString(16)}${text.padStart(8, "0")}`;
-}
-
-function shortPath(url: string): string {
-  const path = fileURLToPath(url);
-  return path.startsWith(ROOT) ? path.slice(ROOT.length) : path;
 }

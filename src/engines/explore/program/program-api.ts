@@ -32,11 +32,26 @@ export function lock(name?: string): ProgramLock {
   return new Lock(RAW.reserve(1, name ?? "lock"));
 }
 
-/** Begins a thread. */
-export function spawn(body: () => void): ProgramThread {
+/**
+ * Says that accesses to the elements of a shared array may race, and why that does no harm. They are not reported then;
+ * how they interleave is explored all the same. Gives the array back, so that it stands where the memory is made.
+ */
+export function racy<Elements extends NodeJS.TypedArray>(array: Elements, reason: string): Elements {
+  if (reason.trim() === "") throw new TypeError("racy: say why its races do no harm");
+  if (RAW.isActive) RAW.allowRaces(array);
+  return array;
+}
+
+/** Begins a thread. A name is for reports. */
+export function spawn(body: () => void, name?: string): ProgramThread {
   mustBeActive("spawn");
+  const number = SCHEDULER.threads;
+  THREAD_NAMES[number] = name ?? `thread ${String(number)}`;
   return new Thread(SCHEDULER.add(threadOf(body)));
 }
+
+/** Names of the threads of the execution under way. */
+export const THREAD_NAMES: string[] = [];
 
 /** An assertion: what fails is recorded with the schedule, and the program goes on. */
 export function check(holds: boolean, message: string): void {

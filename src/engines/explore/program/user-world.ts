@@ -3,11 +3,12 @@ import { createHash } from "node:crypto";
 import { pathToFileURL } from "node:url";
 import { registerCoroutines } from "../../coroutine/hook.ts";
 import { UsageError } from "../../errors.ts";
+import { UserRaceCheck } from "../checks/user-race-check.ts";
 import type { Failure } from "../program-world.ts";
 import { RAW } from "../raw-access.ts";
 import { Ending, SCHEDULER } from "../scheduler.ts";
 import type { World } from "../world.ts";
-import { PROGRAM_FAILURES, threadOf } from "./program-api.ts";
+import { PROGRAM_FAILURES, THREAD_NAMES, threadOf } from "./program-api.ts";
 
 /** What a program's module exports by default. */
 type Main = (input: unknown) => unknown;
@@ -15,13 +16,14 @@ type Main = (input: unknown) => unknown;
 /** The program of a module. */
 export class UserWorld implements World {
   readonly name: string;
-  readonly observer = null;
+  readonly observer: UserRaceCheck;
   readonly #main: Main;
   #input: unknown;
 
   private constructor(name: string, main: Main) {
     this.name = name;
     this.#main = main;
+    this.observer = new UserRaceCheck(this);
   }
 
   /** Loads a module as coroutines. Throws RefusedError or UsageError when it cannot be explored. */
@@ -47,6 +49,9 @@ export class UserWorld implements World {
     RAW.restore();
     SCHEDULER.begin();
     PROGRAM_FAILURES.length = 0;
+    THREAD_NAMES.length = 0;
+    THREAD_NAMES.push("main");
+    this.observer.begin();
     RAW.isExecuting = true;
     const input = structuredClone(this.#input);
     SCHEDULER.add(threadOf(() => this.#main(input)));
@@ -59,11 +64,11 @@ export class UserWorld implements World {
         `${this.name}: has no shared access: elements of arrays on a SharedArrayBuffer, Atomics, or a lock`,
       );
     if (RAW.refused !== undefined) throw RAW.refused;
-    return [...PROGRAM_FAILURES];
+    return [...this.observer.end(), ...PROGRAM_FAILURES];
   }
 
   threadName(thread: number): string {
-    return thread === 0 ? "main" : `thread ${String(thread)}`;
+    return THREAD_NAMES[thread] ?? `thread ${String(thread)}`;
   }
 
   cellName(cell: number): string {
