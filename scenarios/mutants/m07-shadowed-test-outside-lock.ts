@@ -23,7 +23,7 @@ const DATA = 0x4000_0000;
 const OTHER = 0x5000_0000;
 
 class EarlyTest extends ShadowPaging {
-  override beginP2mWrite(oldFrame: number): void {
+  override beginP2mWrite(_gfn: number, oldFrame: number): void {
     const { lock, unshadow, counters, domain, frames } = this.shadow;
     const isShadowed = oldFrame !== NO_MFN && (frames.shadowFlags(mfn(oldFrame)) & SHADOWED) !== 0;
     lock.acquire(LockSite.p2m_write);

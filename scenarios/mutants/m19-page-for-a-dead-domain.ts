@@ -25,7 +25,7 @@ class ForgetfulControl extends DomainControl {
     this.p2mLock.acquire(LockSite.p2m_write);
     let added = false;
     if (gfn >= 0 && gfn < p2m.ramPages && p2m.frameOf(gfn) === NO_MFN) {
-      this.paging.beginP2mWrite(NO_MFN);
+      this.paging.beginP2mWrite(gfn, NO_MFN);
       const frame = heap.allocate(FrameUse.guest);
       if (frame !== NO_MFN) {
         memory.fillWords(frame * PAGE_WORDS, PAGE_WORDS, POISON);
@@ -36,7 +36,7 @@ class ForgetfulControl extends DomainControl {
         p2m.writeEntry(gfn, frame);
         added = true;
       }
-      this.paging.endP2mWrite();
+      this.paging.endP2mWrite(gfn);
     }
     this.p2mLock.release();
     return added;

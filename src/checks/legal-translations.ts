@@ -7,7 +7,7 @@ import { permits, narrowRights, Rights } from "../machine/access-rights.ts";
 import { Cr4 } from "../machine/control-registers.ts";
 import { frameOfEntry } from "../machine/entry.ts";
 import type { Machine } from "../hypervisor/machine.ts";
-import { GuestState } from "../hypervisor/shadow/guest-state.ts";
+import { GuestState } from "../hypervisor/guest-state.ts";
 import { vcpuId } from "../memory/units.ts";
 import { VcpuCell, vcpuArea } from "../memory/vcpu-area.ts";
 import type { WriteLog } from "./write-log.ts";

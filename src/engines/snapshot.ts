@@ -5,6 +5,7 @@
 /* oxlint-disable no-await-in-loop -- the pauses are for whatever else the thread has to do */
 import { setImmediate as breathe } from "node:timers/promises";
 import { hex64 } from "../guest/trace/address.ts";
+import { shadowLeaf } from "../hypervisor/shadow/shadow-leaf.ts";
 import { Machine } from "../hypervisor/machine.ts";
 import type { HostedVcpu } from "../hypervisor/machine.ts";
 import type { MachineConfig } from "../hypervisor/machine-config.ts";
@@ -260,20 +261,20 @@ class Snapshot {
   }
 
   #compare(mapping: Mapping): void {
-    const { paging } = this.#hosted;
+    const { shadow } = this.#hosted;
     if (mapping.level === 0 || mapping.level === 3) return;
     const step = mapping.level === 1 ? PAGE_BYTES : LEVEL2_BYTES;
     for (let offset = 0; offset < mapping.bytes; offset += step) {
       const address = mapping.address + BigInt(offset);
-      if (!paging.shadowLeaf(low(address), high(address))) {
+      const found = shadowLeaf(shadow, low(address), high(address));
+      if (found === undefined) {
         this.#differ(mapping, `${hexOf(address)} has no leaf shadow`);
         continue;
       }
       if (mapping.level === 1) {
-        const got = { low: paging.leafLow, high: paging.leafHigh };
-        this.#compareEntry(mapping, "leaf shadow", got, this.#expectedLeaf(mapping));
+        this.#compareEntry(mapping, "leaf shadow", found.leaf, this.#expectedLeaf(mapping));
       } else {
-        const got = { low: paging.level2Low & FLAGS_LOW, high: paging.level2High & FLAGS_HIGH };
+        const got = { low: found.level2.low & FLAGS_LOW, high: found.level2.high & FLAGS_HIGH };
         const at = `flags of the level 2 shadow entry for ${hexOf(address)}`;
         this.#compareEntry(mapping, at, got, largeShadowFlags(mapping, this.#rules));
       }

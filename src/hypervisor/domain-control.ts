@@ -1,5 +1,6 @@
 /** What the toolstack can do to a domain: domctl, changes of the p2m, devices' writes, and the domain's end (spec 19). */
 import { DomainCell } from "../memory/domain-area.ts";
+import { GuestPages } from "./guest-pages.ts";
 import { FrameUse, POISON, SHADOWED } from "../memory/frame-table.ts";
 import { NO_MFN, PAGE_WORDS, mfn, vcpuId } from "../memory/units.ts";
 import type { Mfn } from "../memory/units.ts";
@@ -9,35 +10,42 @@ import { LockSite } from "../locks/lock-class.ts";
 import type { RecursiveLock } from "../locks/lock.ts";
 import type { Finding } from "../machine/vcpu.ts";
 import type { PagingInterface } from "./paging-interface.ts";
-import { shadowTypeName } from "./shadow/shadow-type.ts";
+import type { PagingBase } from "./paging-base.ts";
+import { shadowOf } from "./shadow/shadow-paging.ts";
 import type { Shadow } from "./shadow/shadow.ts";
 
 /** The toolstack's view of the domain. Its calls may be made while vCPUs run, from one thread. */
 export class DomainControl {
   /** What checks inside the model saw while the toolstack acted. */
   readonly findings: readonly Finding[];
-  /** The toolstack's own parts, for variants of single ones. */
-  readonly shadow: Shadow;
+  readonly base: PagingBase;
   readonly paging: PagingInterface;
   readonly p2mLock: RecursiveLock;
+  readonly #pages: GuestPages;
 
-  constructor(shadow: Shadow, paging: PagingInterface, p2mLock: RecursiveLock) {
-    this.findings = shadow.vcpu.findings;
-    this.shadow = shadow;
+  constructor(base: PagingBase, paging: PagingInterface, p2mLock: RecursiveLock) {
+    this.findings = base.vcpu.findings;
+    this.base = base;
     this.paging = paging;
     this.p2mLock = p2mLock;
+    this.#pages = new GuestPages(base);
+  }
+
+  /** The toolstack's own parts of shadow mode, for variants of single ones. Throws in another mode. */
+  get shadow(): Shadow {
+    return shadowOf(this.paging);
   }
 
   /** Takes a page from the guest. A page in use as a root crashes the domain, as in Xen. */
   removePage(gfn: number): void {
     this.p2mLock.acquire(LockSite.p2m_write);
-    const old = this.shadow.p2m.frameOf(gfn);
+    const old = this.base.p2m.frameOf(gfn);
     if (old !== NO_MFN) {
-      this.paging.beginP2mWrite(old);
-      this.shadow.p2m.writeEntry(gfn, NO_MFN);
-      this.shadow.frames.setBack(old, -1);
-      this.shadow.pages.putReference(old);
-      this.paging.endP2mWrite();
+      this.paging.beginP2mWrite(gfn, old);
+      this.base.p2m.writeEntry(gfn, NO_MFN);
+      this.base.frames.setBack(old, -1);
+      this.#pages.putReference(old);
+      this.paging.endP2mWrite(gfn);
     }
     this.p2mLock.release();
   }
@@ -47,15 +55,15 @@ export class DomainControl {
    * domain is no more.
    */
   addPage(gfn: number): boolean {
-    const { p2m, heap, frames, memory } = this.shadow;
+    const { p2m, heap, frames, memory } = this.base;
     this.p2mLock.acquire(LockSite.p2m_write);
     let added = false;
-    if (this.shadow.domain.read(DomainCell.tornDown) !== 0) {
+    if (this.base.domain.read(DomainCell.tornDown) !== 0) {
       this.p2mLock.release();
       return false;
     }
     if (gfn >= 0 && gfn < p2m.ramPages && p2m.frameOf(gfn) === NO_MFN) {
-      this.paging.beginP2mWrite(NO_MFN);
+      this.paging.beginP2mWrite(gfn, NO_MFN);
       const frame = heap.allocate(FrameUse.guest);
       if (frame !== NO_MFN) {
         memory.fillWords(frame * PAGE_WORDS, PAGE_WORDS, POISON);
@@ -66,7 +74,7 @@ export class DomainControl {
         p2m.writeEntry(gfn, frame);
         added = true;
       }
-      this.paging.endP2mWrite();
+      this.paging.endP2mWrite(gfn);
     }
     this.p2mLock.release();
     return added;
@@ -74,13 +82,13 @@ export class DomainControl {
 
   /** Moves a page to another frame, contents and all. False: no memory at the gfn, or no frame left. */
   movePage(gfn: number): boolean {
-    const { p2m, heap, frames, memory, pages } = this.shadow;
+    const { p2m, heap, frames, memory } = this.base;
     this.p2mLock.acquire(LockSite.p2m_write);
     const old = p2m.frameOf(gfn);
     let moved = false;
     if (old !== NO_MFN) {
       // After this no mapping of the old frame is left in any table or TLB, so its contents stand still.
-      this.paging.beginP2mWrite(old);
+      this.paging.beginP2mWrite(gfn, old);
       const frame = heap.allocate(FrameUse.guest);
       if (frame !== NO_MFN) {
         for (let word = 0; word < PAGE_WORDS; word++)
@@ -91,10 +99,10 @@ export class DomainControl {
         frames.setBack(frame, gfn);
         p2m.writeEntry(gfn, frame);
         frames.setBack(old, -1);
-        pages.putReference(old);
+        this.#pages.putReference(old);
         moved = true;
       }
-      this.paging.endP2mWrite();
+      this.paging.endP2mWrite(gfn);
     }
     this.p2mLock.release();
     return moved;
@@ -117,17 +125,17 @@ export class DomainControl {
 
   /** The domain dies: every vCPU ends at its next exit or poll. Returns at once. */
   beginDestroy(): void {
-    const { domain, memory, layout, config } = this.shadow;
+    const { domain, memory, layout, config } = this.base;
     domain.beginDestroy();
     for (let id = 0; id < config.vcpus; id++) ring(memory, vcpuArea(layout, vcpuId(id)), Doorbell.stop);
   }
 
   /**
-   * Takes the domain apart, once no vCPU runs: roots, shadows, pool, guest memory. Returns a sentence for each thing
+   * Takes the domain apart, once no vCPU runs: what the paging mode has of it, then guest memory. Returns a sentence for each thing
    * that is left over or miscounted; a second call does nothing.
    */
   teardown(): string[] {
-    const { lock, domain, memory, layout, config } = this.shadow;
+    const { lock, domain, memory, layout, config } = this.base;
     const leaks: string[] = [];
     domain.beginDestroy();
     for (let id = 0; id < config.vcpus; id++) {
@@ -138,11 +146,9 @@ export class DomainControl {
     lock.acquire(LockSite.domain_teardown);
     if (domain.read(DomainCell.tornDown) === 0) {
       domain.write(DomainCell.tornDown, 1);
-      this.#dropVcpuState();
-      this.shadow.unshadow.blowTables();
-      this.#emptyPool(leaks);
+      this.paging.teardownDomain(leaks);
       this.#freeGuestMemory(leaks);
-      const free = this.shadow.heap.freeFrames();
+      const free = this.base.heap.freeFrames();
       const all = layout.sizes.frames - 1;
       if (free !== all) leaks.push(`${String(all - free)} machine frames are not free after the teardown`);
     }
@@ -151,58 +157,23 @@ export class DomainControl {
     return leaks;
   }
 
-  /** A vCPU whose thread ended in order holds nothing any more; one that died is cleaned up after. */
-  #dropVcpuState(): void {
-    const { memory, layout, config, references, pages, pool } = this.shadow;
-    for (let id = 0; id < config.vcpus; id++) {
-      const area = vcpuArea(layout, vcpuId(id));
-      for (let slot = 0; slot < 4; slot++) {
-        const root = memory.loadGuarded(area + VcpuCell.roots + slot);
-        memory.storeGuarded(area + VcpuCell.roots + slot, 0);
-        if (root !== 0) references.putShadow(mfn(root), 0);
-      }
-      const table = memory.loadWord(area + VcpuCell.guestTable);
-      memory.storeWord(area + VcpuCell.guestTable, 0);
-      if (table !== 0) pages.putReference(mfn(table));
-      const monitor = memory.loadGuarded(area + VcpuCell.monitorTable);
-      memory.storeGuarded(area + VcpuCell.monitorTable, 0);
-      if (monitor !== 0) pool.free(mfn(monitor));
-    }
-  }
-
-  #emptyPool(leaks: string[]): void {
-    const { domain, frames, layout, pool } = this.shadow;
-    for (let frame = 1; frame < layout.sizes.frames; frame++) {
-      const page = mfn(frame);
-      if (frames.use(page) !== FrameUse.pool || frames.type(page) === 0) continue;
-      leaks.push(
-        `shadow 0x${frame.toString(16)} of type ${shadowTypeName(frames.type(page))} survives with ` +
-          `${String(frames.count(page))} references (backpointer 0x${frames.back(page).toString(16)})`,
-      );
-    }
-    const total = domain.read(DomainCell.poolTotal);
-    const free = domain.read(DomainCell.poolFree);
-    if (total !== free) leaks.push(`the pool has ${String(total)} pages but ${String(free)} are free`);
-    while (domain.read(DomainCell.poolFree) > 0) pool.giveBackOne();
-  }
-
   #freeGuestMemory(leaks: string[]): void {
-    const { p2m, pages, domain } = this.shadow;
+    const { p2m, domain } = this.base;
     for (let gfn = 0; gfn < p2m.ramPages; gfn++) {
       const frame = p2m.frameOf(gfn);
       if (frame === NO_MFN) continue;
       this.#checkPage(frame, `gfn 0x${gfn.toString(16)}`, leaks);
       p2m.writeEntry(gfn, NO_MFN);
-      pages.putReference(frame);
+      this.#pages.putReference(frame);
     }
     const identity = mfn(domain.read(DomainCell.unpagedTable));
     this.#checkPage(identity, "the identity table", leaks);
     domain.write(DomainCell.unpagedTable, 0);
-    pages.putReference(identity);
+    this.#pages.putReference(identity);
   }
 
   #checkPage(frame: Mfn, name: string, leaks: string[]): void {
-    const { frames } = this.shadow;
+    const { frames } = this.base;
     const count = frames.count(frame);
     const typecount = frames.typecount(frame);
     if (count !== 1) leaks.push(`${name} has ${String(count)} references where 1 is due`);

@@ -21,8 +21,9 @@ import { GuestMemory } from "./guest-memory.ts";
 import { Heap } from "./heap.ts";
 import type { MachineConfig } from "./machine-config.ts";
 import { P2m } from "./p2m.ts";
+import type { PagingBase } from "./paging-base.ts";
 import type { PagingInterface } from "./paging-interface.ts";
-import { ShadowPaging } from "./shadow/shadow-paging.ts";
+import { ShadowPaging, shadowOf } from "./shadow/shadow-paging.ts";
 import { Shadow } from "./shadow/shadow.ts";
 
 /** What another thread needs to attach to a machine. Plain data. */
@@ -33,13 +34,24 @@ export interface MachineHandle {
 }
 
 /** A vCPU with the paging assistance that serves it. */
-export interface HostedVcpu {
+export class HostedVcpu {
   readonly vcpu: Vcpu;
+  readonly base: PagingBase;
   readonly paging: PagingInterface;
   /** The locks that this vCPU holds, for the check at an operation's end. */
   readonly held: HeldLocks;
-  /** The mode's own parts, for checks and for variants of single parts. */
-  readonly shadow: Shadow;
+
+  constructor(base: PagingBase, paging: PagingInterface, held: HeldLocks) {
+    this.vcpu = base.vcpu;
+    this.base = base;
+    this.paging = paging;
+    this.held = held;
+  }
+
+  /** The parts of shadow mode, for checks and for variants of single ones. Throws in another mode. */
+  get shadow(): Shadow {
+    return shadowOf(this.paging);
+  }
 }
 
 /** CR0 after INIT: caches off, 387 present, no protection (SDM vol. 3, 10.1.1). */
@@ -117,18 +129,16 @@ export class Machine {
 
   /** The toolstack's view: there is one a machine, and its thread has the number after the last vCPU. */
   createToolstack(clock: Clock): DomainControl {
-    const { shadow, paging, held } = this.#host(vcpuId(this.config.vcpus), clock);
-    const lock = new RecursiveLock(this.memory, this.layout, "p2m", this.config.lockKind, shadow.vcpu, held);
-    return new DomainControl(shadow, paging, lock);
+    return this.controlBy(this.#host(vcpuId(this.config.vcpus), clock));
   }
 
   /** The domain's control in the hands of a vCPU's own thread, when the vCPU has ended. */
-  controlBy({ vcpu, shadow, paging, held }: HostedVcpu): DomainControl {
+  controlBy({ vcpu, base, paging, held }: HostedVcpu): DomainControl {
     const lock = new RecursiveLock(this.memory, this.layout, "p2m", this.config.lockKind, vcpu, held);
-    return new DomainControl(shadow, paging, lock);
+    return new DomainControl(base, paging, lock);
   }
 
-  #host(id: VcpuId, clock: Clock): HostedVcpu & { readonly paging: ShadowPaging } {
+  #host(id: VcpuId, clock: Clock): HostedVcpu {
     const { memory, layout, config, frames, domain, p2m } = this;
     const vcpu = new Vcpu(memory, layout, id, clock);
     const held = new HeldLocks(vcpu);
@@ -136,8 +146,8 @@ export class Machine {
     const heap = new Heap(memory, frames, domain, heapLock, config.reuse);
     const lock = new RecursiveLock(memory, layout, "paging", config.lockKind, vcpu, held);
     const device = new Device();
-    const shadow = new Shadow({ vcpu, memory, layout, config, frames, domain, heap, p2m, lock, device });
-    return { vcpu, paging: new ShadowPaging(shadow), held, shadow };
+    const base = { vcpu, memory, layout, config, frames, domain, heap, p2m, lock, device };
+    return new HostedVcpu(base, new ShadowPaging(new Shadow(base)), held);
   }
 
   /** Links every frame into the heap's free list, scattered, so that no mfn equals its gfn by accident. */
@@ -159,23 +169,21 @@ export class Machine {
 
   #build(clock: Clock): void {
     const { config, domain, p2m, frames, memory } = this;
-    const { shadow, paging } = this.#host(vcpuId(config.vcpus), clock);
+    const { base, paging } = this.#host(vcpuId(config.vcpus), clock);
     for (let gfn = 0; gfn < config.ramPages; gfn++) {
-      const frame = shadow.heap.allocate(FrameUse.guest);
+      const frame = base.heap.allocate(FrameUse.guest);
       frames.setCount(frame, 1);
       frames.setBack(frame, gfn);
       p2m.writeEntry(gfn, frame);
     }
-    const identity = shadow.heap.allocate(FrameUse.guest);
+    const identity = base.heap.allocate(FrameUse.guest);
     frames.setCount(identity, 1);
     frames.setBack(identity, -1);
     frames.setPageType(identity, PageType.identityPagetable);
     for (let index = 0; index < PAGE_WORDS; index++)
       memory.storeWord((identity << 10) | index, (index << 22) | IDENTITY_FLAGS);
     domain.write(DomainCell.unpagedTable, identity);
-    const { switches } = config;
-    domain.write(DomainCell.linuxL3Toplevel, switches.pinning && switches["linux-l3-toplevel"] ? 1 : 0);
-    paging.setAllocation(config.poolPages);
+    paging.initDomain();
   }
 }
 

@@ -3,18 +3,32 @@
  * through it; the lock behind it is the mode's own business.
  */
 import type { Exits } from "../machine/exits.ts";
+import type { GuestState } from "./guest-state.ts";
 
 /** Paging assistance for one vCPU. The exits of the vCPU are part of it. */
 export interface PagingInterface extends Exits {
+  /** The guest's registers and its walks, as the hypervisor makes them. */
+  readonly guest: GuestState;
+
+  /** The domain, whose memory is in the p2m, gets what the mode needs for it. No vCPU runs yet, and nobody else looks. */
+  initDomain(): void;
+  /**
+   * The mode gives up all that it has of the domain, also what vCPUs hold that died. No vCPU runs; the p2m lock and the
+   * mode's are held. Adds a sentence for each thing that is left over.
+   */
+  teardownDomain(leaks: string[]): void;
   /** The vCPU gets its mode: paging off, on the identity table, as after reset. */
   initVcpu(): void;
   /** The vCPU gives up all that it holds. Its thread calls this once it will not run again. */
   teardownVcpu(): void;
 
-  /** A p2m entry is about to change from memory `oldFrame` (NO_MFN: none). The p2m lock is held. Locks the mode. */
-  beginP2mWrite(oldFrame: number): void;
-  /** The entry has been changed: shadows made for the old one go, the mode's lock is released. */
-  endP2mWrite(): void;
+  /**
+   * The p2m entry of a gfn is about to change from memory `oldFrame` (NO_MFN: none). The p2m lock is held. Locks the mode;
+   * no table and no TLB leads to the old frame any more.
+   */
+  beginP2mWrite(gfn: number, oldFrame: number): void;
+  /** The entry has been changed, or left as it was: the mode follows it, and its lock is released. */
+  endP2mWrite(gfn: number): void;
 
   /** Sets the pages that the mode may use; returns how many it has then. A dying domain keeps what it has. */
   setAllocation(pages: number): number;
@@ -26,21 +40,8 @@ export interface PagingInterface extends Exits {
   /** A word of guest memory, by guest physical address; 0 where there is none. */
   readGuestWord(address: number): number;
 
-  /** Walks the guest's own tables without side effects; the answer is in the three fields. False: not mapped. */
-  translateGuest(low: number, high: number): boolean;
-  readonly guestFrame: number;
-  readonly guestPageShift: number;
-  readonly guestRights: number;
-
-  /** Looks an address up in this vCPU's shadow tables; the answer is in the fields. False: no leaf table. */
-  shadowLeaf(low: number, high: number): boolean;
-  readonly leafLow: number;
-  readonly leafHigh: number;
-  readonly level2Low: number;
-  readonly level2High: number;
-
   /** The guest's walk of an address, a line a level, for people. */
   describeGuestWalk(low: number, high: number): string[];
-  /** The shadow walk of an address, a line a level, for people. */
-  describeShadowWalk(low: number, high: number): string[];
+  /** What hardware finds for an address in the tables that the mode gave it, a line a level, for people. */
+  describeHardwareWalk(low: number, high: number): string[];
 }

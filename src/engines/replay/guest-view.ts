@@ -30,7 +30,7 @@ export class GuestView implements ReplayHost {
   }
 
   reaches(low: number, high: number, physical: number): boolean {
-    const { guest } = this.#hosted.shadow;
+    const { guest } = this.#hosted.paging;
     if (!guest.observe(low, high, WRITE, true)) return false;
     const { observer } = guest;
     if (observer.frame !== Math.floor(physical / PAGE_BYTES) || observer.dirty === 0) return false;
@@ -42,22 +42,22 @@ export class GuestView implements ReplayHost {
   }
 
   isUserWritable(low: number, high: number): boolean {
-    return this.#hosted.shadow.guest.observe(low, high, USER_WRITE, true);
+    return this.#hosted.paging.guest.observe(low, high, USER_WRITE, true);
   }
 
   /** Walks the guest's tables for an access; true when they permit it. The answer is in `walk`. */
   observe(low: number, high: number, access: number, alignmentCheck: boolean): boolean {
-    return this.#hosted.shadow.guest.observe(low, high, access, alignmentCheck);
+    return this.#hosted.paging.guest.observe(low, high, access, alignmentCheck);
   }
 
   /** The last walk that was observed. */
   get walk(): Walker {
-    return this.#hosted.shadow.guest.observer;
+    return this.#hosted.paging.guest.observer;
   }
 
   /** Levels of the guest's tables; 2 with paging off. */
   format(): number {
-    return this.#hosted.shadow.guest.format();
+    return this.#hosted.paging.guest.format();
   }
 
   /** The guest frame that lies in a machine frame. */
@@ -80,7 +80,7 @@ export class GuestView implements ReplayHost {
   /** The guest's walk of an address, and what the shadows say of it. */
   describe(low: number, high: number): { guest: string[]; shadow: string[] } {
     const { paging } = this.#hosted;
-    return { guest: paging.describeGuestWalk(low, high), shadow: paging.describeShadowWalk(low, high) };
+    return { guest: paging.describeGuestWalk(low, high), shadow: paging.describeHardwareWalk(low, high) };
   }
 }
 

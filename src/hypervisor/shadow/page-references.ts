@@ -1,14 +1,16 @@
-/** References to guest pages: general ones, and the typecount of writable mappings (spec 1.2, 4.8b). */
+/** References to guest pages from shadows, and the typecount of writable mappings (spec 1.2, 4.8b). */
 import { Counter } from "../../memory/counters.ts";
-import { FrameUse, PageType, SHADOWED } from "../../memory/frame-table.ts";
+import { PageType, SHADOWED } from "../../memory/frame-table.ts";
 import type { Mfn } from "../../memory/units.ts";
+import { GuestPages } from "../guest-pages.ts";
 import type { Shadow } from "./shadow.ts";
 
-/** Counts references to guest pages. Callers hold the paging lock. */
-export class PageReferences {
+/** Counts references to guest pages, those of leaf entries too. Callers hold the paging lock. */
+export class PageReferences extends GuestPages {
   readonly #shadow: Shadow;
 
   constructor(shadow: Shadow) {
+    super(shadow);
     this.#shadow = shadow;
   }
 
@@ -18,26 +20,6 @@ export class PageReferences {
     return (
       (frames.shadowFlags(frame) & SHADOWED) !== 0 || frames.pageType(frame) === PageType.identityPagetable
     );
-  }
-
-  /** Takes a general reference; false when the frame is not guest memory. */
-  getReference(frame: Mfn): boolean {
-    const { frames } = this.#shadow;
-    if (frames.use(frame) !== FrameUse.guest) return false;
-    frames.setCount(frame, frames.count(frame) + 1);
-    return true;
-  }
-
-  /** Drops a general reference; the last one frees the frame. */
-  putReference(frame: Mfn): void {
-    const { frames, heap, vcpu } = this.#shadow;
-    const count = frames.count(frame) - 1;
-    if (count < 0) {
-      vcpu.reportViolation("counts", `reference count of page 0x${frame.toString(16)} falls below 0`);
-      return;
-    }
-    frames.setCount(frame, count);
-    if (count === 0) heap.free(frame);
   }
 
   /**

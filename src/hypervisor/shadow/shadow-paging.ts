@@ -7,23 +7,20 @@ import { VcpuCell } from "../../memory/vcpu-area.ts";
 import { LockSite } from "../../locks/lock-class.ts";
 import { describeShadow, describeVisited } from "../describe-walk.ts";
 import { GuestRegisters } from "../guest-registers.ts";
+import type { GuestState } from "../guest-state.ts";
 import type { PagingInterface } from "../paging-interface.ts";
+import { dropAll } from "./domain-teardown.ts";
 import { invalidatePage } from "./invlpg.ts";
 import type { Shadow } from "./shadow.ts";
 
 /** The shadow mode of one vCPU, or of the toolstack's thread. */
 export class ShadowPaging implements PagingInterface {
-  guestFrame = -1;
-  guestPageShift = 0;
-  guestRights = 0;
-  leafLow = 0;
-  leafHigh = 0;
-  level2Low = 0;
-  level2High = 0;
+  readonly guest: GuestState;
   readonly shadow: Shadow;
   readonly #registers: GuestRegisters;
 
   constructor(shadow: Shadow) {
+    this.guest = shadow.guest;
     this.shadow = shadow;
     this.#registers = new GuestRegisters(shadow.vcpu, shadow.domain, shadow.modes);
   }
@@ -56,6 +53,16 @@ export class ShadowPaging implements PagingInterface {
     return this.#registers.hypercall(operation);
   }
 
+  initDomain(): void {
+    const { domain, pool, switches, config } = this.shadow;
+    domain.write(DomainCell.linuxL3Toplevel, switches.pinning && switches["linux-l3-toplevel"] ? 1 : 0);
+    pool.setAllocation(config.poolPages);
+  }
+
+  teardownDomain(leaks: string[]): void {
+    dropAll(this.shadow, leaks);
+  }
+
   initVcpu(): void {
     this.shadow.modes.update();
   }
@@ -64,7 +71,7 @@ export class ShadowPaging implements PagingInterface {
     this.shadow.modes.teardown();
   }
 
-  beginP2mWrite(oldFrame: number): void {
+  beginP2mWrite(_gfn: number, oldFrame: number): void {
     const { lock, unshadow, counters, domain } = this.shadow;
     lock.acquire(LockSite.p2m_write);
     counters.add(Counter.p2m_writes);
@@ -127,36 +134,19 @@ export class ShadowPaging implements PagingInterface {
     return frame === NO_MFN ? 0 : memory.loadWord((frame << 10) | ((address % PAGE_BYTES) >>> 2));
   }
 
-  translateGuest(low: number, high: number): boolean {
-    const { guest } = this.shadow;
-    const passed = guest.observe(low, high, 0, true);
-    const { observer } = guest;
-    // A refusal of rights still tells the frame: only supervisor reads are asked for, which SMAP alone refuses.
-    this.guestFrame = observer.leafLevel === 0 ? -1 : observer.frame;
-    this.guestPageShift = observer.pageShift;
-    this.guestRights = observer.rights;
-    return passed;
-  }
-
-  shadowLeaf(low: number, high: number): boolean {
-    const { tables, memory, lock } = this.shadow;
-    lock.acquire(LockSite.audit);
-    const found = tables.findLeaf(low, high);
-    this.level2Low = tables.level2Cell === 0 ? 0 : memory.loadEntry(tables.level2Cell);
-    this.level2High = tables.level2Cell === 0 ? 0 : memory.high;
-    this.leafLow = found ? memory.loadEntry(tables.leafCell) : 0;
-    this.leafHigh = found ? memory.high : 0;
-    lock.release();
-    return found;
-  }
-
   describeGuestWalk(low: number, high: number): string[] {
     const { guest } = this.shadow;
     const passed = guest.observe(low, high, 0, true);
     return describeVisited(guest.observer, guest.register(VcpuCell.guestLevels), passed);
   }
 
-  describeShadowWalk(low: number, high: number): string[] {
+  describeHardwareWalk(low: number, high: number): string[] {
     return describeShadow(this.shadow, low, high);
   }
+}
+
+/** The parts of shadow mode behind a paging interface. Throws when another mode is behind it. */
+export function shadowOf(paging: PagingInterface): Shadow {
+  if (paging instanceof ShadowPaging) return paging.shadow;
+  throw new Error("the machine does not run in shadow mode: it has no shadows");
 }

@@ -16,11 +16,12 @@ import type { Domain } from "../domain.ts";
 import type { Heap } from "../heap.ts";
 import type { MachineConfig, Switches } from "../machine-config.ts";
 import type { P2m } from "../p2m.ts";
+import type { PagingBase } from "../paging-base.ts";
 import { ShadowChain } from "./chain.ts";
 import { Emulation } from "./emulate.ts";
 import { FastPath } from "./fast-path.ts";
 import { FaultHandler } from "./fault.ts";
-import { GuestState } from "./guest-state.ts";
+import { GuestState } from "../guest-state.ts";
 import { ShadowHash } from "./hash.ts";
 import { Destruction } from "./make-destroy.ts";
 import { PageReferences } from "./page-references.ts";
@@ -39,22 +40,8 @@ import { Validation } from "./validate.ts";
 
 const FRAME_BITS = 0x0fff_ffff;
 
-/** What shadow mode is built on. */
-export interface ShadowBase {
-  readonly vcpu: Vcpu;
-  readonly memory: SharedMemory;
-  readonly layout: Layout;
-  readonly config: MachineConfig;
-  readonly frames: FrameTable;
-  readonly domain: Domain;
-  readonly heap: Heap;
-  readonly p2m: P2m;
-  readonly lock: RecursiveLock;
-  readonly device: Device;
-}
-
 /** The hub. */
-export class Shadow {
+export class Shadow implements PagingBase {
   readonly vcpu: Vcpu;
   readonly memory: SharedMemory;
   readonly layout: Layout;
@@ -92,7 +79,7 @@ export class Shadow {
   readonly roots: Roots;
   readonly modes: PagingModes;
 
-  constructor(base: ShadowBase) {
+  constructor(base: PagingBase) {
     this.vcpu = base.vcpu;
     this.memory = base.memory;
     this.layout = base.layout;

@@ -1,21 +1,21 @@
 /**
- * The guest's side of a vCPU as the shadow code reads it: control registers, the format of its tables, and its walk.
+ * The guest's side of a vCPU as the hypervisor reads it: control registers, the format of its tables, and its walk.
  * The walk sets A and D only after it succeeded (spec 4.1), and takes no lock itself: its callers do.
  */
-import { Cr0, Cr4, Efer } from "../../machine/control-registers.ts";
-import { Rights } from "../../machine/access-rights.ts";
-import { AccessedPolicy, WalkMode, Walker } from "../../machine/walker.ts";
-import type { FrameMap } from "../../machine/walker.ts";
+import { Cr0, Cr4, Efer } from "../machine/control-registers.ts";
+import { Rights } from "../machine/access-rights.ts";
+import { AccessedPolicy, WalkMode, Walker } from "../machine/walker.ts";
+import type { FrameMap } from "../machine/walker.ts";
 import {
   hasReserved4mBits,
   hasReservedLargeBits,
   hasReservedPdpteBits,
   reservedHighBits,
-} from "../../machine/reserved-bits.ts";
-import type { SharedMemory } from "../../memory/shared-memory.ts";
-import type { Cell } from "../../memory/units.ts";
-import { VcpuCell } from "../../memory/vcpu-area.ts";
-import type { P2m } from "../p2m.ts";
+} from "../machine/reserved-bits.ts";
+import type { SharedMemory } from "../memory/shared-memory.ts";
+import type { Cell } from "../memory/units.ts";
+import { VcpuCell } from "../memory/vcpu-area.ts";
+import type { P2m } from "./p2m.ts";
 
 // Private copies: V8 folds a module's own constants, but reads those of others at every use.
 const CR0_WP = Cr0.wp;
