@@ -4,6 +4,8 @@ import { basename, extname, isAbsolute, join, relative, resolve, sep } from "nod
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { scenarioFaults } from "../guest/scenario.ts";
 import type { Scenario } from "../guest/scenario.ts";
+import { placeOfLoading } from "./error-place.ts";
+import type { Place } from "./error-place.ts";
 import { UsageError } from "./errors.ts";
 import { OWN_EXTENSION } from "./own-files.ts";
 import { resolveUmbraName } from "./umbra-name.ts";
@@ -111,10 +113,19 @@ async function importScenario(file: string, shown: string): Promise<{ url: strin
     return { url, value: defaultOf(await Promise.race([import(url), late.promise])) };
   } catch (error) {
     const name = error instanceof Error && error.name !== "Error" ? `${error.name}: ` : "";
-    throw new UsageError(`${shown}: cannot be loaded: ${name}${firstLine(error)}`, { cause: error });
+    const where = whereIn(await placeOfLoading(error, url), file, shown);
+    throw new UsageError(`${where}${name}${firstLine(error)}`, { cause: error });
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** `mine.ts:3: cannot be loaded: `, or with the line of what it imports. */
+function whereIn(place: Place | undefined, file: string, shown: string): string {
+  if (place === undefined) return `${shown}: cannot be loaded: `;
+  const { file: at, line } = place;
+  if (at === file) return `${shown}:${String(line)}: cannot be loaded: `;
+  return `${shown}: cannot be loaded: ${shortest(at)}:${String(line)}: `;
 }
 
 function defaultOf(module: unknown): unknown {

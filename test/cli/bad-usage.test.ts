@@ -150,9 +150,35 @@ test.each([
     what: "throws",
     text: 'throw new TypeError("planted\\nin two lines");',
     says: "cannot be loaded: TypeError: planted",
+    line: 1,
   },
   { what: "throws nothing", text: "throw undefined;", says: "cannot be loaded: undefined" },
-  { what: "is no program", text: "export default {;", says: /^cannot be loaded: .*SyntaxError: / },
+  { what: "is no program", text: "export default {;", says: /^cannot be loaded: .*SyntaxError: /, line: 1 },
+  {
+    what: "does not parse in its third line",
+    text: "const a = 1;\n\nconst b: number = ;",
+    says: "cannot be loaded: SyntaxError: Expression expected",
+    line: 3,
+  },
+  {
+    what: "is JavaScript that does not parse in its second line",
+    text: "const a = 1;\nconst b = ;",
+    name: "bad.mjs",
+    says: "cannot be loaded: SyntaxError: Unexpected token ';'",
+    line: 2,
+  },
+  {
+    what: "imports by a name that is not exported",
+    text: 'const a = 1;\nimport { nobody } from "umbra";',
+    says: /^cannot be loaded: SyntaxError: .*'nobody'$/,
+    line: 2,
+  },
+  {
+    what: "fails in a function",
+    text: "function f() {\n  return a.b;\n}\nlet a;\nf();",
+    says: /^cannot be loaded: TypeError: Cannot read properties of undefined/,
+    line: 2,
+  },
   {
     what: "imports what is not there",
     text: 'import "./nowhere.ts";',
@@ -162,6 +188,7 @@ test.each([
     what: "uses an enum",
     text: "enum A { b }",
     says: /^cannot be loaded: SyntaxError: .*enum.*$/,
+    line: 1,
   },
   { what: "exports nothing", text: "const a = 1;", says: "exports nothing as default: a scenario does" },
   {
@@ -190,13 +217,13 @@ test.each([
     says: /^this computer has no room for a machine with 1000000000 pages/,
     about: "mine",
   },
-])("a scenario file that $what", async ({ text, says, about }) => {
-  const path = file("bad.ts", text);
+])("a scenario file that $what", async ({ text, says, about, line: at, name = "bad.ts" }) => {
+  const path = file(name, text);
   const json = join(folder, "result.json");
   const { code, err } = await umbra(["stress", path, "--seconds", "1", "--json", json]);
   expect(code).toBe(2);
   const line = err.replace(/^umbra: /, "");
-  const start = `${about ?? path}: `;
+  const start = `${about ?? path}${at === undefined ? "" : `:${String(at)}`}: `;
   expect(line.slice(0, start.length)).toBe(start);
   expectOneLine(`umbra: ${line.slice(start.length)}`, says);
   expect(readdirSync(folder)).not.toContain("result.json");
