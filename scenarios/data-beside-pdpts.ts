@@ -67,7 +67,7 @@ export default defineScenario({
     },
   ],
 
-  small: { vcpus: 1, options: { roots: 1 }, machine: { ramPages: 600 } },
+  small: { vcpus: 2, options: { roots: 1 }, machine: { ramPages: 600 } },
 });
 
 /** Stores to every word of a vCPU's data and loads it again; the exits that took. */

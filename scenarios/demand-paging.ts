@@ -74,5 +74,5 @@ export default defineScenario({
     },
   ],
 
-  small: { vcpus: 1, options: { pages: 2, filePages: 1 }, machine: { ramPages: 2600 } },
+  small: { vcpus: 2, options: { pages: 2, filePages: 1, splinter: false }, machine: { ramPages: 2600 } },
 });

@@ -79,8 +79,9 @@ export default defineScenario({
   },
 
   small: {
-    vcpus: 1,
-    options: { processes: 2, tables: 2, resize: false },
+    vcpus: 2,
+    options: { processes: 1, tables: 2, resize: false },
     machine: { ramPages: 600, poolPages: 1 },
+    freePoolPages: 14,
   },
 });

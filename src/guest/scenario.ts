@@ -65,6 +65,11 @@ export interface SmallVariant<Options> {
   readonly vcpus?: number;
   readonly options?: Partial<Options>;
   readonly machine?: MachineWish;
+  /**
+   * Shadow pages that the pool has left for each vCPU when programs begin: below the machine's minimum, so that a short
+   * program is short of pages too.
+   */
+  readonly freePoolPages?: number;
 }
 
 /** A scenario whose boot data and options are known by type. `Scenario` without arguments is any of them. */

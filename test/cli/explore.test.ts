@@ -55,6 +55,30 @@ describe("the model as it is", () => {
   });
 });
 
+test("with one thread there is one schedule: it is repeated, and that is all", async () => {
+  const { code, result } = await explored("exec-exit", "--vcpus", "1", "--seconds", "60", "--seed", "1");
+  expect(code).toBe(0);
+  expect(result).toMatchObject({ workers: 1, executions: 1, repeated: 1, nondeterminism: null });
+  expect(result.completed).toMatch(/^one thread: there is just one schedule/);
+});
+
+test.each(["tiny-pool", "demand-paging", "data-beside-pdpts"])(
+  "the vCPUs of %s get in each other's way: every schedule is another trace",
+  async (scenario) => {
+    const { code, result } = await explored(
+      scenario,
+      "--strategy",
+      "random",
+      "--schedules",
+      "33",
+      "--seed",
+      "2",
+    );
+    expect(code).toBe(0);
+    expect(result.traces).toMatchObject({ hashed: 3, distinct: 3 });
+  },
+);
+
 describe("a mutant", () => {
   const found = explored("m01", "--mutant", "m01", "--seed", "1", "--seconds", "60");
 

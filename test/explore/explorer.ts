@@ -33,6 +33,8 @@ export interface RunResult {
   executions: number;
   failed: number;
   points: number;
+  /** Executions in which the shadow pool was short of pages. */
+  shortages: number;
   /** The first message of each kind of failure. */
   readonly found: Record<string, string>;
 }

@@ -11,6 +11,7 @@ import { DECLARED_GUARDS } from "../../src/checks/guards.ts";
 import { ProgramWorld, asCoroutine } from "../../src/engines/explore/program-world.ts";
 import type { Failure } from "../../src/engines/explore/program-world.ts";
 import type { ExecutionCheck, World } from "../../src/engines/explore/world.ts";
+import { COUNTER_WORDS, Counter } from "../../src/memory/counters.ts";
 import { SharedMemory } from "../../src/memory/shared-memory.ts";
 import { makeChecks } from "../../src/engines/explore/checks/scenario-checks.ts";
 import { RandomWalk } from "../../src/engines/explore/strategies/random-walk.ts";
@@ -86,12 +87,13 @@ async function run(request: RunRequest | ProgramRequest): Promise<RunResult> {
   const world = "program" in request ? new ProgramUnderChecks(request.program) : await makeWorld(request);
   const untilFailure = "untilFailure" in request && request.untilFailure;
   SCHEDULER.pointsMax = 150_000;
-  const result: RunResult = { executions: 0, failed: 0, points: 0, found: {} };
+  const result: RunResult = { executions: 0, failed: 0, points: 0, found: {}, shortages: 0 };
   const walk = new RandomWalk(request.seed);
   for (let iteration = 0; iteration < request.executions; iteration++) {
     const execution = execute(world, walk, iteration);
     if (execution === null) break;
     result.executions++;
+    if (world instanceof ScenarioWorld && hasBeenShort(world)) result.shortages++;
     result.points += execution.points;
     if (execution.failures.length > 0) result.failed++;
     for (const failure of execution.failures) result.found[keyOfFailure(failure)] ??= failure.message;
@@ -99,6 +101,16 @@ async function run(request: RunRequest | ProgramRequest): Promise<RunResult> {
     if (untilFailure && execution.failures.some((each) => keyOfFailure(each).startsWith(finds))) break;
   }
   return result;
+}
+
+/** Whether a vCPU of the execution that is over found too few pages in the pool. */
+function hasBeenShort({ machine: { memory, layout, config } }: ScenarioWorld): boolean {
+  const { offset } = layout.regions.counters;
+  const counted = (vcpu: number, counter: number): number =>
+    memory.view[offset + vcpu * COUNTER_WORDS + counter] ?? 0;
+  return Array.from({ length: config.vcpus }, (_, vcpu) => vcpu).some(
+    (vcpu) => counted(vcpu, Counter.prealloc_1) + counted(vcpu, Counter.prealloc_2) > 0,
+  );
 }
 
 async function makeWorld({
@@ -114,7 +126,7 @@ async function makeWorld({
   if (url === undefined) throw new RangeError(`the runner has no scenario ${name}`);
   const { default: coroutines } = (await import(modules.address(url))) as { default: Scenario };
   const { default: scenario } = (await import(url)) as { default: Scenario };
-  const { vcpus, options = {}, machine: small = {} } = scenario.small ?? { vcpus: 2 };
+  const { vcpus = 2, options = {}, machine: small = {}, freePoolPages } = scenario.small ?? {};
   const set = [
     "tlb-sets=8",
     "tlb-ways=2",
@@ -133,6 +145,7 @@ async function makeWorld({
     options: chosen,
     seed,
     rounds,
+    freePoolPages: freePoolPages === undefined ? null : freePoolPages * vcpus,
     checks: (world) =>
       undeclared === undefined ? makeChecks(world, checks) : [withoutDeclaration(world, undeclared)],
     ...(plant === undefined ? {} : { mutate: plant }),

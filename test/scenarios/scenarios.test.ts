@@ -134,3 +134,8 @@ it("a kernel that tells nobody of its changes is caught", async () => {
   }
   expect(checks).toContain("memory");
 });
+
+it.each(scenarios)("the small variant of $name leaves a choice of who goes on", ({ scenario }) => {
+  const threads = (scenario.small?.vcpus ?? 2) + (scenario.toolstack === undefined ? 0 : 1);
+  expect(threads).toBeGreaterThan(1);
+});

@@ -86,7 +86,7 @@ export async function planExplore(request: ExploreRequest): Promise<ExplorePlan>
   const strategy = strategyOf(request.strategy ?? "portfolio");
   const limits = limitsOf(request);
   const preset = presetName(request.preset ?? DEFAULT_PRESET);
-  const { name, target } = await targetOf(request, preset);
+  const { name, target, isAlone } = await targetOf(request, preset);
   const { guest, config, seed, rounds, pointsMax, options } = target;
   const { vcpus, switches } = config;
   const mutant = request.mutant ?? null;
@@ -98,7 +98,7 @@ export async function planExplore(request: ExploreRequest): Promise<ExplorePlan>
     strategy,
     seed,
     ...limits,
-    workers: SYSTEMATIC.has(strategy) ? 1 : workersOf(request),
+    workers: SYSTEMATIC.has(strategy) || isAlone ? 1 : workersOf(request),
     failures: request.failures ?? "failures",
     keepsGoing: request.keepGoing === true,
     settings,
@@ -110,11 +110,11 @@ export async function planExplore(request: ExploreRequest): Promise<ExplorePlan>
   };
 }
 
-/** What is to be explored, and the scenario's name. */
+/** What is to be explored, the scenario's name, and whether one vCPU runs with nobody beside it. */
 async function targetOf(
   request: ExploreRequest,
   preset: PresetName,
-): Promise<{ readonly name: string; readonly target: ScenarioTarget }> {
+): Promise<{ readonly name: string; readonly target: ScenarioTarget; readonly isAlone: boolean }> {
   const { request: machine, others } = machineRequest(preset, request.set ?? []);
   const own = bundledMutant(request.scenario);
   const { url, scenario } = await loadScenario(own === undefined ? request.scenario : fileURLToPath(own));
@@ -139,9 +139,10 @@ async function targetOf(
     rounds: wholeNumber("--rounds", request.rounds ?? "1", ROUNDS),
     mutant,
     isPrepared,
+    freePoolPages: small?.freePoolPages === undefined ? null : small.freePoolPages * vcpus,
     pointsMax: wholeNumber("--steps", request.steps ?? String(DEFAULT_POINTS_MAX), STEPS),
   };
-  return { name: scenario.name, target };
+  return { name: scenario.name, target, isAlone: vcpus === 1 && scenario.toolstack === undefined };
 }
 
 function strategyOf(name: string): StrategyName {

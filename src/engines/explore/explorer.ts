@@ -89,6 +89,9 @@ const TRACES_MAX = 200_000;
 const THOROUGH_FIRST = 16;
 const THOROUGH_ONE_IN = 16;
 
+/** What one execution shows of a program that nobody runs beside: nothing is left to choose. */
+const ONE_SCHEDULE = "one thread: there is just one schedule, which was repeated once";
+
 function isThorough(iteration: number): boolean {
   return iteration < THOROUGH_FIRST || iteration % THOROUGH_ONE_IN === 0;
 }
@@ -153,6 +156,7 @@ class Exploration {
   #capped = 0;
   #repeated = 0;
   #nondeterminism: string | null = null;
+  #completed: string | null = null;
 
   constructor(world: World, task: WorldTask) {
     this.#world = world;
@@ -176,8 +180,13 @@ class Exploration {
         break;
       }
       if (isHashed) this.#traces.push([iteration, this.#hash.value]);
-      this.#note(execution, iteration);
+      const isAlone = SCHEDULER.threads === 1;
+      this.#note(execution, iteration, isAlone);
       Atomics.add(cells, ExploreCell.executions, 1);
+      if (isAlone) {
+        this.#completed = ONE_SCHEDULE;
+        break;
+      }
     }
     return {
       codeHash,
@@ -191,14 +200,14 @@ class Exploration {
       capped: this.#capped,
       traces: this.#traces,
       failures: [...this.#failures.values()],
-      completed: strategy.completed?.() ?? null,
+      completed: strategy.completed?.() ?? this.#completed,
       remaining: strategy.remaining?.() ?? null,
       repeated: this.#repeated,
       nondeterminism: this.#nondeterminism,
     };
   }
 
-  #note({ ending, points, steps, failures }: Execution, iteration: number): void {
+  #note({ ending, points, steps, failures }: Execution, iteration: number, isAlone: boolean): void {
     this.#executions++;
     this.#points += points;
     this.#steps += steps;
@@ -207,7 +216,8 @@ class Exploration {
     if (ending === Ending.capped) this.#capped++;
     const keys = [...new Set(failures.map((each) => keyOfFailure(each)))];
     if (keys.length > 0) this.#failing++;
-    const isRepeated = keys.length > 0 ? !this.#failures.has(keys[0] ?? "") : iteration % REPEAT_ONE_IN === 0;
+    const isRepeated =
+      keys.length > 0 ? !this.#failures.has(keys[0] ?? "") : isAlone || iteration % REPEAT_ONE_IN === 0;
     const chosen = isRepeated ? SCHEDULER.chosen.slice(0, points + 1) : new Uint8Array(0);
     if (isRepeated) this.#repeat(chosen, iteration, keys);
     // What an execution shows first is its bug; the rest is often the same one seen from elsewhere.

@@ -57,6 +57,8 @@ export async function loadTarget(target: ExploreTarget): Promise<LoadedTarget> {
     seed: target.seed,
     rounds: target.rounds,
     checks: (world) => makeChecks(world),
+    // Failures of before this was known have none.
+    freePoolPages: target.freePoolPages ?? null,
     ...(mutant === null ? {} : mutationOf(mutant)),
     ...(prepared === undefined ? {} : preparationOf(prepared, target)),
   };

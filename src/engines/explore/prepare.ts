@@ -43,6 +43,14 @@ export function prepareMachine(machine: Machine, preparation: Preparation): void
   for (const { vcpu } of all) vcpu.stop();
 }
 
+/** Leaves the pool with so many free pages, by the toolstack's hand, before any vCPU is made. */
+export function leavePoolPages(machine: Machine, pages: number): void {
+  const hosted = machine.resumeVcpu(vcpuId(machine.config.vcpus), STANDING_CLOCK);
+  hosted.vcpu.start();
+  shrinkPool(machine, hosted, pages);
+  hosted.vcpu.stop();
+}
+
 /** Below the pool's minimum: the machine does not allow it, but shortage is what some bugs need. */
 function shrinkPool({ domain }: Machine, { shadow }: HostedVcpu, pages: number): void {
   shadow.lock.acquire(LockSite.set_allocation);

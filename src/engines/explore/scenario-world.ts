@@ -20,6 +20,7 @@ import { Ending, SCHEDULER } from "./scheduler.ts";
 import type { Observer } from "./scheduler.ts";
 import { waitsOf } from "./checks/waits.ts";
 import { CheckList } from "./checks/check-list.ts";
+import { leavePoolPages } from "./prepare.ts";
 import type { ExecutionCheck, World } from "./world.ts";
 
 /** What a world is made of. */
@@ -43,6 +44,8 @@ export interface ScenarioSetup {
   readonly mutateToolstack?: (domain: DomainControl) => DomainControl;
   /** Brings the machine to where every execution begins. vCPUs are then resumed instead of made. */
   readonly prepare?: (machine: Machine, shared: unknown) => void;
+  /** Pages that the shadow pool is left with; null for all that it has. */
+  readonly freePoolPages: number | null;
   /** Whether executions end without taking the domain apart: that writes all of memory, a hundred times the rest. */
   readonly skipsTeardown?: boolean;
   /** Whether vCPU 0's thread takes the domain apart when its program is over, while the toolstack is still at work. */
@@ -84,6 +87,7 @@ export class ScenarioWorld implements World {
     });
     this.#shared = structuredClone(setup.scenario.boot(loader, setup.options));
     setup.prepare?.(this.machine, this.#shared);
+    if (setup.freePoolPages !== null) leavePoolPages(this.machine, setup.freePoolPages);
     SCHEDULER.adopt(this.machine.memory.view);
     this.#checks = new CheckList(setup.checks?.(this) ?? []);
     this.observer = setup.checks === undefined ? null : this.#checks;

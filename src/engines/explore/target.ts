@@ -18,6 +18,8 @@ export interface ScenarioTarget {
   readonly mutant: string | null;
   /** Whether the scenario's module is a mutant's, which makes the machine ready before executions begin. */
   readonly isPrepared: boolean;
+  /** Pages that the shadow pool is left with when programs begin; null for all that it has. */
+  readonly freePoolPages: number | null;
   /** Points after which an execution is given up. */
   readonly pointsMax: number;
 }

@@ -36,6 +36,11 @@ describe("the model as it is", () => {
   });
 });
 
+test("vCPUs compete for the last pages of the pool in every execution of tiny-pool", async () => {
+  const result = await explorer.run({ ...base, scenario: "tiny-pool" });
+  expect(result).toMatchObject({ executions: 12, failed: 0, shortages: 12 });
+});
+
 /** What the programs do, and so whether they meet a fault at all, depends on the seed: with this one they meet each. */
 const PLANTED_SEED = 3;
 
