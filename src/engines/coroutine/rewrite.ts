@@ -1,6 +1,6 @@
 /**
- * Makes coroutines of coloured functions: a scheduling point before each shared access, `yield*` before each call of
- * another coroutine. No line break comes or goes, so that every line is where it was in the source.
+ * Makes coroutines of coloured functions: a scheduling point before each shared access, and each call of another
+ * coroutine by way of the scheduler. No line break comes or goes, so that every line is where it was in the source.
  *
  * A node is wrapped before the nodes in it, so what is opened for it stands outside of what they open at the same place.
  */
@@ -123,7 +123,7 @@ class UnitRewriter implements UnitText {
     const callee = this.#callee(call);
     if (callee.kind === "value" && this.canYield(node)) return this.#delegateIfCoroutine(node, depth);
     if (callee.kind === "value") this.#watchCall(node);
-    if (callee.kind === "coroutine") this.#delegate(node, parent);
+    if (callee.kind === "coroutine" && parent.type !== "ChainExpression") this.#delegate(node, depth);
     if (node.type !== "CallExpression") return depth;
     if (callee.kind === "raw") return this.#raw?.call(node, callee.raw, depth) ?? depth;
     if (callee.kind === "accessor" && node.callee.type === "MemberExpression")
@@ -189,16 +189,18 @@ class UnitRewriter implements UnitText {
     return name;
   }
 
-  #delegate(node: AnyNode, parent: AnyNode): void {
-    if (parent.type === "ChainExpression") return;
-    this.text.appendRight(node.start, "(yield* ");
-    this.text.prependLeft(node.end, ")");
+  /** The caller switches when what it calls does, and is resumed with what that returns. */
+  #delegate(node: AnyNode, depth: number): void {
+    const name = this.temporary(depth);
+    this.text.appendRight(node.start, `((${name} = ${SCHEDULER}.call(`);
+    this.text.prependLeft(node.end, `)) === ${SCHEDULER} ? (yield) : ${name})`);
   }
 
   #delegateIfCoroutine(node: AnyNode, depth: number): number {
     const name = this.temporary(depth);
     this.text.appendRight(node.start, `(${SCHEDULER}.isCoroutine(${name} = `);
-    this.text.prependLeft(node.end, `) ? yield* ${name} : ${name})`);
+    const call = `(${name} = ${SCHEDULER}.call(${name})) === ${SCHEDULER} ? (yield) : ${name}`;
+    this.text.prependLeft(node.end, `) ? ${call} : ${name})`);
     return depth + 1;
   }
 

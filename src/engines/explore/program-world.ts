@@ -4,7 +4,9 @@
  */
 import type { SharedMemory } from "../../memory/shared-memory.ts";
 import { SCHEDULER } from "./scheduler.ts";
-import type { Coroutine, SyncObject } from "./scheduler.ts";
+import { isCoroutine } from "./call-stacks.ts";
+import type { Coroutine } from "./call-stacks.ts";
+import type { SyncObject } from "./scheduler.ts";
 
 const MEMORY_CELLS = 4096;
 const FIRST_PRIMITIVE = 2048;
@@ -139,6 +141,10 @@ export class ProgramWorld implements SyncObject {
 
 /** What a rewritten function returned; a function that reaches no shared memory has run to its end already. */
 export function asCoroutine(value: unknown): Coroutine {
-  if (SCHEDULER.isCoroutine(value)) return value;
-  return { next: () => ({ done: true, value: undefined }) };
+  return isCoroutine(value) ? value : ended(value);
+}
+
+// oxlint-disable-next-line eslint/require-yield -- a thread without an operation
+function* ended(value: unknown): Coroutine {
+  return value;
 }

@@ -159,16 +159,9 @@ export class ScenarioWorld implements World {
     const isLast = this.#setup.endsDomain === true && id === 0;
     const body = asCoroutine(isLast ? model.runLastVcpu(hosted, machine, part) : model.runVcpu(hosted, part));
     const area = vcpuArea(this.machine.layout, vcpuId(id));
-    SCHEDULER.add(
-      {
-        next: () => {
-          const result = body.next();
-          if (result.done === true) this.#ends[id] = String(result.value);
-          return result;
-        },
-      },
-      area + VcpuCell.doorbell,
-    );
+    SCHEDULER.add(body, area + VcpuCell.doorbell, (end) => {
+      this.#ends[id] = String(end);
+    });
   }
 
   #addToolstack(model: typeof Model): void {

@@ -8,6 +8,8 @@
 import { AccessKind, FIRST_BLOCKING } from "../coroutine/accessors.ts";
 import { SITES } from "../coroutine/sites.ts";
 import { Doorbell } from "../../memory/vcpu-area.ts";
+import { CallStacks, enter, isCoroutine } from "./call-stacks.ts";
+import type { Coroutine } from "./call-stacks.ts";
 import { RandomWalk } from "./strategies/random-walk.ts";
 import type { Strategy } from "./strategy.ts";
 
@@ -16,9 +18,6 @@ export const THREADS_MAX = 32;
 
 /** Most points of an execution. */
 export const POINTS_MAX: number = 1 << 20;
-
-/** A thread under the scheduler: what a rewritten function returns when it is called. */
-export type Coroutine = Iterator<undefined, unknown, undefined>;
 
 /** How an execution ended. */
 export const Ending = {
@@ -96,7 +95,8 @@ export class Scheduler {
   view: Int32Array = new Int32Array(0);
   readonly #kinds = SITES.kinds;
   readonly #spans = SITES.spans;
-  readonly #coroutines: Coroutine[] = [];
+  readonly #stacks = new CallStacks();
+  readonly #ended: (((returned: unknown) => void) | undefined)[] = [];
   #strategy: Strategy;
   #isRunning = false;
   #isStarting = false;
@@ -178,11 +178,15 @@ export class Scheduler {
     this.#sawStop = false;
   }
 
-  /** Adds a thread; during an execution it runs to its first operation at once. Returns its number. */
-  add(coroutine: Coroutine, doorbell = NONE): number {
+  /**
+   * Adds a thread; during an execution it runs to its first operation at once. `ended` is told what it returned. Returns
+   * its number.
+   */
+  add(coroutine: Coroutine, doorbell = NONE, ended?: (returned: unknown) => void): number {
     const thread = this.threads++;
     if (thread >= THREADS_MAX) throw new RangeError(`more than ${String(THREADS_MAX)} threads`);
-    this.#coroutines[thread] = coroutine;
+    this.#stacks.begin(thread, coroutine);
+    this.#ended[thread] = ended;
     this.performed[thread] = 0;
     this.doorbell[thread] = doorbell;
     this.live |= 1 << thread;
@@ -277,7 +281,15 @@ export class Scheduler {
 
   /** Whether what a call returned is a coroutine that has to be run. */
   isCoroutine(value: unknown): value is Coroutine {
-    return typeof value === "object" && value !== null && GENERATORS.isPrototypeOf(value);
+    return isCoroutine(value);
+  }
+
+  /** Runs a call. What it returned; or the scheduler itself if the call has switched, and its caller has to. */
+  call(coroutine: Coroutine): unknown {
+    const result = enter(coroutine);
+    if (result.done === true) return result.value;
+    this.#stacks.suspend(coroutine);
+    return this;
   }
 
   /** Whether a thread's pending operation is possible now. */
@@ -309,8 +321,7 @@ export class Scheduler {
     const wasStarting = this.#isStarting;
     this.current = thread;
     this.#isStarting = true;
-    const coroutine = this.#coroutines[thread];
-    if (coroutine?.next().done === true) this.live &= ~(1 << thread);
+    if (this.#stacks.resume(thread)) this.#end(thread);
     this.#isStarting = wasStarting;
     this.current = before;
   }
@@ -321,14 +332,18 @@ export class Scheduler {
       const thread = this.#next;
       this.current = thread;
       this.#commit(thread);
-      const coroutine = this.#coroutines[thread];
-      if (coroutine?.next().done !== true) continue;
-      this.live &= ~(1 << thread);
-      this.#waiting &= ~(1 << thread);
+      if (!this.#stacks.resume(thread)) continue;
+      this.#end(thread);
       if (this.observer !== null) this.observer.afterStep(this, thread);
       if (this.live === 0) break;
       this.#next = this.#choose();
     }
+  }
+
+  #end(thread: number): void {
+    this.live &= ~(1 << thread);
+    this.#waiting &= ~(1 << thread);
+    this.#ended[thread]?.(this.#stacks.returned);
   }
 
   #decide(me: number): boolean {
@@ -384,14 +399,6 @@ export class Scheduler {
     this.#dirty[granule] = 1;
     this.#dirtyList[this.#dirtyCount++] = granule;
   }
-}
-
-/** What every generator inherits from. */
-const GENERATORS: object = prototypeOf(prototypeOf((function* () {})()));
-
-function prototypeOf(value: object): object {
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return typeof prototype === "object" && prototype !== null ? prototype : {};
 }
 
 /** The one scheduler of this thread, by which rewritten modules know it. */

@@ -26,6 +26,7 @@ export function watched(world: World, watcher: Watcher): World {
       world.begin();
     },
     end: (ending, isThorough) => world.end(ending, isThorough),
+    isIdle: () => world.isIdle?.() === true,
     threadName: (thread) => world.threadName(thread),
     cellName: (cell) => world.cellName(cell),
   };

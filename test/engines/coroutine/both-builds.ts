@@ -77,12 +77,8 @@ function runCoroutine(run: Run, seed: number): RunOutcome {
   return outcome(log, () => {
     const body = asCoroutine(run(memoryFor(log), (word) => (log.push(String(word)), word)));
     let value: unknown;
-    SCHEDULER.add({
-      next() {
-        const result = body.next();
-        if (result.done === true) ({ value } = result);
-        return result;
-      },
+    SCHEDULER.add(body, -1, (returned) => {
+      value = returned;
     });
     SCHEDULER.add(noise());
     SCHEDULER.run();

@@ -124,12 +124,8 @@ class Side {
     if (!this.#isCoroutine) return body();
     const coroutine = asCoroutine(body());
     let value: unknown;
-    SCHEDULER.add({
-      next() {
-        const result = coroutine.next();
-        if (result.done === true) ({ value } = result);
-        return result;
-      },
+    SCHEDULER.add(coroutine, -1, (returned) => {
+      value = returned;
     });
     SCHEDULER.run();
     return value;

@@ -66,33 +66,33 @@ test.each([
     from: "function g(m) { return m.loadWord(0); } function f(m) { return g(m).x; }",
     to:
       "function* g(m) { return m.loadWord(0, $S.at(0, 0) && (yield)); } " +
-      "function* f(m) { return (yield* g(m)).x; }",
+      "function* f(m) {let $0; return (($0 = $S.call(g(m))) === $S ? (yield) : $0).x; }",
   },
   {
     what: "a statement is not a parenthesis of the one before",
     from: "function g(m, c) { m.loadWord(c) }\nfunction f(m, o) { let a = m\ng(m)\no.x.enterLock() }",
     to:
       "function* g(m, c) { m.loadWord(c, $S.at(0, c) && (yield)) }\n" +
-      "function* f(m, o) {let $0; let a = m\n;(yield* g(m))\n;($0 = o.x).enterLock($S.on(1, $0) && (yield)) }",
+      "function* f(m, o) {let $0; let a = m\n;(($0 = $S.call(g(m))) === $S ? (yield) : $0)\n;($0 = o.x).enterLock($S.on(1, $0) && (yield)) }",
   },
   {
     what: "private methods, and super",
     from: "class A extends B { #g(m, c) { m.loadWord(c); } f(m) { this.#g(m, 1); super.f(m); } }",
-    to: "class A extends B { *#g(m, c) { m.loadWord(c, $S.at(0, c) && (yield)); } *f(m) { (yield* this.#g(m, 1)); (yield* super.f(m)); } }",
+    to: "class A extends B { *#g(m, c) { m.loadWord(c, $S.at(0, c) && (yield)); } *f(m) {let $0; (($0 = $S.call(this.#g(m, 1))) === $S ? (yield) : $0); (($0 = $S.call(super.f(m))) === $S ? (yield) : $0); } }",
   },
   {
     what: "an optional call has nobody to wait for when there is no object",
     from: "class A { f(m, c) { m.loadWord(c); } } function g(a) { return a?.f(1, 2); }",
     to:
       "class A { *f(m, c) { m.loadWord(c, $S.at(0, c) && (yield)); } } " +
-      "function* g(a) {let $0; return ($S.isCoroutine($0 = a?.f(1, 2)) ? yield* $0 : $0); }",
+      "function* g(a) {let $0; return ($S.isCoroutine($0 = a?.f(1, 2)) ? ($0 = $S.call($0)) === $S ? (yield) : $0 : $0); }",
   },
   {
     what: "an optional method",
     from: "class A { f(m, c) { m.loadWord(c); } } function g(a) { return a.f?.(1, 2); }",
     to:
       "class A { *f(m, c) { m.loadWord(c, $S.at(0, c) && (yield)); } } " +
-      "function* g(a) {let $0; return ($S.isCoroutine($0 = a.f?.(1, 2)) ? yield* $0 : $0); }",
+      "function* g(a) {let $0; return ($S.isCoroutine($0 = a.f?.(1, 2)) ? ($0 = $S.call($0)) === $S ? (yield) : $0 : $0); }",
   },
   {
     what: "an optional access",
@@ -103,8 +103,8 @@ test.each([
     what: "a function out of a list is asked what it is",
     from: "function g(list, m) { const f = list[0]; f(m); list[1](m); }",
     to:
-      "function* g(list, m) {let $0; const f = list[0]; ($S.isCoroutine($0 = f(m)) ? yield* $0 : $0); " +
-      "($S.isCoroutine($0 = list[1](m)) ? yield* $0 : $0); }",
+      "function* g(list, m) {let $0; const f = list[0]; ($S.isCoroutine($0 = f(m)) ? ($0 = $S.call($0)) === $S ? (yield) : $0 : $0); " +
+      "($S.isCoroutine($0 = list[1](m)) ? ($0 = $S.call($0)) === $S ? (yield) : $0 : $0); }",
   },
   {
     what: "arrows",
@@ -124,8 +124,8 @@ test.each([
     what: "properties and fields",
     from: "const o = { f: (m, c) => m.loadWord(c), g(m) { this.f(m, 1); } }; class A { h = (m, c) => { m.loadWord(c); }; i() { this.h(1, 2); } }",
     to:
-      "const o = { f: function* (m, c)  { return ( m.loadWord(c, $S.at(0, c) && (yield))); }, *g(m) { (yield* this.f(m, 1)); } }; " +
-      "class A { h = function* (m, c)   { m.loadWord(c, $S.at(1, c) && (yield)); }; *i() { (yield* this.h(1, 2)); } }",
+      "const o = { f: function* (m, c)  { return ( m.loadWord(c, $S.at(0, c) && (yield))); }, *g(m) {let $0; (($0 = $S.call(this.f(m, 1))) === $S ? (yield) : $0); } }; " +
+      "class A { h = function* (m, c)   { m.loadWord(c, $S.at(1, c) && (yield)); }; *i() {let $0; (($0 = $S.call(this.h(1, 2))) === $S ? (yield) : $0); } }",
   },
   {
     what: "what cannot reach memory stays as it is",

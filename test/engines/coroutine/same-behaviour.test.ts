@@ -105,6 +105,16 @@ export function run(m, say) {
   const made = maker(m, 3);
   return [twice(() => m.addWord(1, 2)), made(), maker(m, 4)(), twice(() => say(5)), [1, 2].map((x) => say(x))];
 }`,
+  "what is thrown below calls that have switched": `
+const fail = (m, c) => { m.loadWord(c); m.storeWord(c, 1); throw new Error("at " + m.loadWord(c)); };
+const between = (m, c, say) => { try { return fail(m, c); } finally { say(m.loadWord(c)); } };
+const caught = (m, c, say) => { try { return between(m, c, say); } catch ({ message }) { say(message + m.loadWord(c)); return m.loadWord(c + 1); } };
+const again = (m, c, say) => { try { between(m, c, say); } catch (error) { m.loadWord(c); throw new Error(error.message + "!"); } };
+export function run(m, say) {
+  for (let c = 1; c < 4; c++) say(caught(m, c, say) + caught(m, c + 1, say));
+  try { again(m, 5, say); } catch ({ message }) { say(message); }
+  again(m, 6, say);
+}`,
   "optional chains": `
 class A { fetch(m, c) { return m.loadWord(c); } self() { return this; } }
 export function run(m, say) {

@@ -5,7 +5,8 @@
 import { RAW, Primitive } from "../raw-access.ts";
 import type { Failure } from "../program-world.ts";
 import { SCHEDULER } from "../scheduler.ts";
-import type { Coroutine } from "../scheduler.ts";
+import { isCoroutine } from "../call-stacks.ts";
+import type { Coroutine } from "../call-stacks.ts";
 
 /** A lock of a program under test. */
 export interface ProgramLock {
@@ -63,21 +64,13 @@ export function check(holds: boolean, message: string): void {
 export const PROGRAM_FAILURES: Failure[] = [];
 
 /** A thread that runs a function, coroutine or not. */
-export function threadOf(body: () => unknown): Coroutine {
-  let coroutine: Coroutine | undefined;
-  return {
-    next() {
-      if (coroutine === undefined) {
-        const begun = body();
-        if (begun instanceof Promise) throw new TypeError("a thread of a program under test cannot be async");
-        if (!SCHEDULER.isCoroutine(begun)) return { done: true, value: undefined };
-        coroutine = begun;
-      }
-      const result = coroutine.next();
-      if (result.done === true) RAW.sync();
-      return result;
-    },
-  };
+export function* threadOf(body: () => unknown): Coroutine {
+  const begun = body();
+  if (begun instanceof Promise) throw new TypeError("a thread of a program under test cannot be async");
+  if (!isCoroutine(begun)) return undefined;
+  const returned = yield* begun;
+  RAW.sync();
+  return returned;
 }
 
 class Lock extends Primitive implements ProgramLock {
