@@ -253,8 +253,8 @@ class Exploration {
   /** The next execution must find what the first one found. */
   #lookForLeaks(iteration: number): void {
     SCHEDULER.restore();
-    const [cell] = SCHEDULER.leaks();
-    if (cell === undefined) return;
+    const cell = SCHEDULER.leak();
+    if (cell < 0) return;
     const name = this.#world.cellName(cell);
     this.#nondeterminism ??= `execution ${String(iteration)} left ${name} other than it was in the beginning`;
   }

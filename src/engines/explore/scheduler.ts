@@ -10,6 +10,7 @@ import { SITES } from "../coroutine/sites.ts";
 import { Doorbell } from "../../memory/vcpu-area.ts";
 import { CallStacks, enter, isCoroutine } from "./call-stacks.ts";
 import type { Coroutine } from "./call-stacks.ts";
+import { RenewedMemory } from "./renewed-memory.ts";
 import { RandomWalk } from "./strategies/random-walk.ts";
 import type { Strategy } from "./strategy.ts";
 
@@ -50,8 +51,6 @@ const FILL = AccessKind.fill;
 const READ = AccessKind.read;
 const FLUSH_ASKED = Doorbell.flush;
 const NONE = -1;
-const GRANULE_SHIFT = 4;
-const GRANULE = 1 << GRANULE_SHIFT;
 
 /** What the sync primitives of a program look like to the scheduler. */
 export interface SyncObject {
@@ -103,10 +102,7 @@ export class Scheduler {
   /** Threads whose pending operation is of a kind that may have to wait. */
   #waiting = 0;
   #next = NONE;
-  #dirty = new Uint8Array(0);
-  #dirtyList = new Int32Array(0);
-  #dirtyCount = 0;
-  #initial = new Int32Array(0);
+  readonly #memory = new RenewedMemory();
   #sawStop = false;
 
   constructor(strategy: Strategy) {
@@ -116,48 +112,27 @@ export class Scheduler {
   /** Memory for the executions that follow: what it holds now is what each of them finds. */
   adopt(view: Int32Array): void {
     this.view = view;
-    this.#initial = view.slice();
-    const granules = Math.ceil(view.length / GRANULE);
-    this.#dirty = new Uint8Array(granules);
-    this.#dirtyList = new Int32Array(granules);
-    this.#dirtyCount = 0;
+    this.#memory.adopt(view);
   }
 
   /** Makes the memory as it was adopted again. Costs in proportion to what was written since. */
   restore(): void {
-    const { view } = this;
-    const initial = this.#initial;
-    for (let index = 0; index < this.#dirtyCount; index++) {
-      const granule = this.#dirtyList[index] ?? 0;
-      this.#dirty[granule] = 0;
-      const from = granule << GRANULE_SHIFT;
-      const to = Math.min(from + GRANULE, view.length);
-      for (let at = from; at < to; at++) view[at] = initial[at] ?? 0;
-    }
-    this.#dirtyCount = 0;
+    this.#memory.restore();
   }
 
   /** Declares that cells may be written without a scheduling point: private memory. */
   touch(cell: number, count: number): void {
-    const last = (cell + count - 1) >>> GRANULE_SHIFT;
-    for (let granule = cell >>> GRANULE_SHIFT; granule <= last; granule++) this.#markGranule(granule);
+    this.#memory.touch(cell, count);
   }
 
-  /** A number that two executions share if they left the same in memory, and otherwise hardly ever. */
+  /** A number that two executions share if they did and left the same, and otherwise hardly ever. */
   fingerprint(): number {
-    const { view } = this;
-    let hash = this.steps | 0;
-    for (let index = 0; index < this.#dirtyCount; index++) {
-      const from = (this.#dirtyList[index] ?? 0) << GRANULE_SHIFT;
-      const to = Math.min(from + GRANULE, view.length);
-      for (let at = from; at < to; at++) hash = (Math.imul(hash, 31) + (view[at] ?? 0)) | 0;
-    }
-    return hash;
+    return this.#memory.fingerprint(this.steps);
   }
 
-  /** Cells that differ from what was adopted, for the check that nothing leaks from one execution into another. */
-  *leaks(): Generator<number> {
-    for (let at = 0; at < this.view.length; at++) if (this.view[at] !== this.#initial[at]) yield at;
+  /** A cell that differs from what was adopted, -1 when none does: nothing may leak from one execution into another. */
+  leak(): number {
+    return this.#memory.leak();
   }
 
   /** The strategy from now on. */
@@ -218,7 +193,7 @@ export class Scheduler {
   /** Before an access to a cell. Whether to yield. */
   at(site: number, cell: number): boolean {
     const kind = this.#kinds[site] ?? 0;
-    if (kind !== READ) this.#mark(cell);
+    if (kind !== READ) this.#memory.mark(cell);
     if (!this.#isRunning) return false;
     const me = this.current;
     this.site[me] = site;
@@ -262,8 +237,8 @@ export class Scheduler {
   on(site: number, object: SyncObject, second?: SyncObject): boolean {
     const kind = this.#kinds[site] ?? 0;
     // Of a thread, the cell is its number; nothing is written.
-    if (kind !== SPAWN && kind !== JOIN) this.#mark(object.cell);
-    if (second !== undefined) this.#mark(second.cell);
+    if (kind !== SPAWN && kind !== JOIN) this.#memory.mark(object.cell);
+    if (second !== undefined) this.#memory.mark(second.cell);
     if (!this.#isRunning) return false;
     const me = this.current;
     this.site[me] = site;
@@ -387,17 +362,6 @@ export class Scheduler {
   #over(ending: number): number {
     this.ending = ending;
     return NONE;
-  }
-
-  #mark(cell: number): void {
-    const granule = cell >>> GRANULE_SHIFT;
-    if (this.#dirty[granule] === 0) this.#markGranule(granule);
-  }
-
-  #markGranule(granule: number): void {
-    if (this.#dirty[granule] !== 0) return;
-    this.#dirty[granule] = 1;
-    this.#dirtyList[this.#dirtyCount++] = granule;
   }
 }
 

@@ -209,8 +209,8 @@ async function lookForLeaks(question: Extract<Question, { kind: "leaks" }>): Pro
     ({ points } = SCHEDULER);
     if (isTampered) SCHEDULER.view[SCHEDULER.view.length - 1] = 1;
     SCHEDULER.restore();
-    const [cell] = SCHEDULER.leaks();
-    if (cell === undefined) continue;
+    const cell = SCHEDULER.leak();
+    if (cell < 0) continue;
     const place = placeOf(world.machine, cell);
     return { compared: execution + 1, operations: 0, points, difference: `cell ${String(cell)}${place}` };
   }
