@@ -54,12 +54,17 @@ export function reasonAgainst(unit: CodeUnit, colouring: Colouring): string | un
   if (kind === "constructor")
     return `the constructor of ${unit.className} reaches shared memory: do it in a method`;
   if (node === null) return undefined;
-  if ("async" in node && node.async) return `the async function ${name} reaches shared memory`;
-  if ("generator" in node && node.generator) return `the generator ${name} reaches shared memory`;
+  if ("async" in node && node.async) return `the async function${spaced(name)} reaches shared memory`;
+  if ("generator" in node && node.generator) return `the generator${spaced(name)} reaches shared memory`;
   if (kind === "method" && (unit.module.isRaw ? isImplicitMethod(name) : isBuiltinMethod(name)))
     return `the method ${name} reaches shared memory, but is called as one of JavaScript's own: give it another name`;
   if (kind === "arrow" && unit.usesThis) return "an arrow function that uses `this` reaches shared memory";
   return context === null ? undefined : reasonAgainstPlace(unit, context, colouring);
+}
+
+/** Not every function has a name. */
+function spaced(name: string): string {
+  return name === "" ? "" : ` ${name}`;
 }
 
 /** A coroutine must stand where everybody who calls it is known, or asks what he has called. */
@@ -68,7 +73,13 @@ function reasonAgainstPlace(unit: CodeUnit, context: AnyNode, colouring: Colouri
   if (type === "CallExpression" || type === "NewExpression") {
     if (context.callee === unit.node) return undefined;
     if (type === "CallExpression" && takesCoroutines(context, unit.parent, colouring)) return undefined;
-    return "a callback reaches shared memory: whoever calls it cannot wait for it";
+    const spawns = unit.calls.some((call) => {
+      const callee = colouring.callee(call, unit);
+      return callee.kind === "raw" && callee.raw.name === "spawn";
+    });
+    return spawns
+      ? "a callback spawns a thread: whoever calls it cannot wait for it; spawn in a loop instead"
+      : "a callback reaches shared memory: whoever calls it cannot wait for it";
   }
   if (type === "AssignmentExpression" && (unit.name === "" || context.operator !== "="))
     return "a function that is assigned to a variable reaches shared memory: declare it as a function";

@@ -7,6 +7,7 @@
  */
 import { SITES } from "../coroutine/sites.ts";
 import { SCHEDULER, THREADS_MAX } from "./scheduler.ts";
+import { shortPath } from "./short-path.ts";
 import type { SyncObject } from "./scheduler.ts";
 
 /** Cells below are those of the primitives of programs. */
@@ -342,8 +343,8 @@ class RawAccess {
 export class UnseenAccessError extends Error {
   constructor(where: string, what: string) {
     super(
-      `${where.replace(/^file:\/\//, "")}: ${what} where the explorer cannot interrupt it ` +
-        "(a getter, a constructor, a callback, a default value, or a method that accesses a whole array)",
+      `${/^(?:file:\/\/)?\//.test(where) ? shortPath(`file://${where.replace(/^file:\/\//, "")}`) : where}: ${what} where the explorer cannot interrupt it ` +
+        "(a getter, a constructor, a callback, a trap of a Proxy, a default value, or a method that accesses a whole array)",
     );
     this.name = "UnseenAccessError";
   }

@@ -5,7 +5,12 @@ import { isAbsolute } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { ExploreViolation, Switches, TraceRow } from "../../../report/types.ts";
 import { UsageError } from "../../errors.ts";
+import { allowedNames, decimalNumber, wholeNumber } from "../../usage.ts";
+import { POINTS_MAX } from "../scheduler.ts";
+import { shortPath } from "../short-path.ts";
+import { STRATEGY_NAMES, isStrategyName } from "../strategies/catalogue.ts";
 import type { StrategyName } from "../strategies/catalogue.ts";
+import { wantFile } from "./loading-error.ts";
 import type { ProgramAnswer, ProgramTask } from "./program-thread.ts";
 
 /** How a program is explored. */
@@ -74,7 +79,8 @@ const threads = new Map<string, ProgramThread>();
  */
 export async function explore(program: URL | string, options: ExploreOptions = {}): Promise<ProgramResult> {
   const url = urlOf(program);
-  const { executions, strategy, seed, steps, seconds } = { ...DEFAULTS, ...options };
+  wantFile(url);
+  const { executions, strategy, seed, steps, seconds } = checked(url, { ...DEFAULTS, ...options });
   const cells = new Int32Array(new SharedArrayBuffer(4 * TASK_CELLS));
   cells[LAST] = executions - 1;
   const timer =
@@ -150,6 +156,24 @@ function threadFor(url: string): ProgramThread {
   const made = new ProgramThread(url);
   threads.set(url, made);
   return made;
+}
+
+type ResolvedOptions = ExploreOptions & Required<Pick<ExploreOptions, keyof typeof DEFAULTS>>;
+
+/** Throws UsageError for a value that its type, or what it is for, does not allow: callers may be plain JavaScript. */
+function checked(url: string, options: ResolvedOptions): ResolvedOptions {
+  const { strategy, executions, seed, steps, seconds } = options;
+  const name = (option: string): string => `${shortPath(url)}: option ${option}`;
+  if (!isStrategyName(strategy))
+    throw new UsageError(
+      `${name("strategy")} wants ${allowedNames(STRATEGY_NAMES)}, got "${String(strategy)}"`,
+    );
+  wholeNumber(name("executions"), String(executions), { min: 1, max: 2 ** 31 - 1 });
+  wholeNumber(name("seed"), String(seed), { min: 0, max: 2 ** 32 - 1 });
+  wholeNumber(name("steps"), String(steps), { min: 1, max: POINTS_MAX });
+  if (seconds !== undefined)
+    decimalNumber(name("seconds"), String(seconds), { min: 0.001, max: 7 * 24 * 3600 });
+  return options;
 }
 
 function urlOf(program: URL | string): string {

@@ -11,6 +11,7 @@ import { SCHEDULER } from "../scheduler.ts";
 import type { StrategyName } from "../strategies/catalogue.ts";
 import { described, studyFailure } from "../failures/study-failure.ts";
 import type { StudiedFailure } from "../failures/study-failure.ts";
+import { loadingError } from "./loading-error.ts";
 import { UserWorld } from "./user-world.ts";
 
 /** An exploration of the program. Plain data. */
@@ -38,7 +39,10 @@ export type ProgramAnswer =
 
 /** Answers tasks until the thread is ended. */
 export function serveProgram(): void {
-  const loading = UserWorld.load(urlOf(workerData));
+  const url = urlOf(workerData);
+  const loading = UserWorld.load(url).catch((error: unknown) => {
+    throw loadingError(error, url);
+  });
   // Whoever asks is told.
   loading.catch(() => undefined);
   parentPort?.on("message", (task: ProgramTask) => {

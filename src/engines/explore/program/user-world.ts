@@ -9,6 +9,7 @@ import { RAW } from "../raw-access.ts";
 import { Ending, SCHEDULER } from "../scheduler.ts";
 import type { World } from "../world.ts";
 import { PROGRAM_FAILURES, THREAD_NAMES, threadOf } from "./program-api.ts";
+import { watchProxies } from "./watched-proxies.ts";
 
 /** What a program's module exports by default. */
 type Main = (input: unknown) => unknown;
@@ -29,6 +30,7 @@ export class UserWorld implements World {
   /** Loads a module as coroutines. Throws RefusedError or UsageError when it cannot be explored. */
   static async load(url: string): Promise<{ world: UserWorld; codeHash: string }> {
     RAW.isActive = true;
+    watchProxies();
     const { colouring, address } = registerCoroutines([url], true);
     const module: unknown = await import(address(url));
     const main = typeof module === "object" && module !== null && "default" in module ? module.default : null;

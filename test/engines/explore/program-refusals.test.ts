@@ -1,0 +1,146 @@
+/** Programs of users that cannot be explored: each is told in one line, with file, line and reason, and none passes. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { afterAll, describe, expect, test } from "vitest";
+import { explore } from "../../../src/index.ts";
+import type { ExploreOptions, ProgramResult } from "../../../src/index.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "umbra-refused-"));
+let programs = 0;
+
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function run(text: string, options: ExploreOptions = {}, extension = "ts"): Promise<ProgramResult> {
+  const file = join(folder, `program-${String(programs++)}.${extension}`);
+  writeFileSync(file, `import { cells, check, lock, spawn } from "umbra";\n${text}`);
+  return explore(pathToFileURL(file), { executions: 100, ...options });
+}
+
+async function messageOf(exploring: Promise<unknown>): Promise<string> {
+  const error: unknown = await exploring.then(
+    () => new Error("nothing was refused"),
+    (refused: unknown) => refused,
+  );
+  if (!(error instanceof Error)) throw new TypeError("what is thrown is an error");
+  expect(error.message.split("\n")).toHaveLength(1);
+  return error.message;
+}
+
+describe("a program that is not there, or no program", () => {
+  test("names its path", async () => {
+    const url = pathToFileURL(join(folder, "absent.ts"));
+    expect(await messageOf(explore(url))).toMatch(/absent\.ts: there is no such file$/);
+    expect(await messageOf(explore(pathToFileURL(folder)))).toMatch(/: this is not a file$/);
+    expect(await messageOf(explore(new URL("http://localhost/a.ts")))).toMatch(/a\.ts: a program is a file/);
+  });
+
+  test.each([
+    { text: "\nconst a: number = ;", says: /program-\d+\.ts:3: Expression expected$/ },
+    { text: "enum A { b }", says: /program-\d+\.ts:2: .*enum is not supported/ },
+    {
+      text: "export default () => cells(1)[0] = ;",
+      extension: "mjs",
+      says: /program-\d+\.mjs:2: Unexpected token/,
+    },
+    { text: 'import "./absent.ts";', says: /program-\d+\.ts: imports .*absent\.ts: there is no such file$/ },
+    { text: 'import "no-such-package";', says: /program-\d+\.ts: cannot be loaded: Cannot find package/ },
+    {
+      text: '\nimport { nobody } from "umbra";',
+      says: /program-\d+\.ts:3: cannot be loaded: SyntaxError: .*'nobody'$/,
+    },
+    {
+      text: "\n\nnobody();",
+      says: /program-\d+\.ts:4: cannot be loaded: ReferenceError: nobody is not defined$/,
+    },
+  ])("is told with its line: $text", async ({ text, says, extension }) => {
+    expect(await messageOf(run(text, {}, extension))).toMatch(says);
+  });
+});
+
+test.each([
+  { options: { strategy: "clever" }, says: /option strategy wants portfolio, .* or dpor, got "clever"$/ },
+  { options: { executions: 0 }, says: /option executions wants a whole number from 1 to .*, got "0"$/ },
+  { options: { steps: 1.5 }, says: /option steps wants a whole number .*, got "1\.5"$/ },
+  { options: { seed: -1 }, says: /option seed wants a whole number .*, got "-1"$/ },
+  { options: { seconds: Number.NaN }, says: /option seconds wants a number .*, got "NaN"$/ },
+])("an option that cannot be is named with its file: $options", async ({ options, says }) => {
+  // What people who write JavaScript may pass.
+  const given: ExploreOptions = JSON.parse(
+    JSON.stringify(options),
+    (_, value: unknown) => value ?? Number.NaN,
+  );
+  const message = await messageOf(run("export default () => cells(1)[0];", given));
+  expect(message).toMatch(/^\S*program-\d+\.ts: option /);
+  expect(message).toMatch(says);
+});
+
+/** Two threads beside each other, one of which does something at line 4. */
+const doing = (before: string, what: string): string => `export default function main() {
+  const a = cells(1); ${before}
+  ${what}
+  const other = spawn(() => { Atomics.store(a, 0, 1); });
+  other.join();
+}`;
+
+describe("what JavaScript calls by itself cannot be interrupted", () => {
+  test.each([
+    { before: "const p = new Proxy({}, { get() { return a[0]; } });", what: "p.x;" },
+    { before: "const p = new Proxy({}, { set() { a[0] = 1; return true; } });", what: "p.x = 1;" },
+    {
+      before: "const P = Proxy; const traps = {}; const p = new P({}, traps); traps.has = () => a[0] === 0;",
+      what: "'x' in p;",
+    },
+    { before: "const p = new Proxy(() => 0, { apply: () => Atomics.load(a, 0) });", what: "p();" },
+    {
+      before: "const { proxy } = Proxy.revocable({}, { ownKeys() { a[0] = 1; return []; } });",
+      what: "Object.keys(proxy);",
+    },
+    { before: "const p = Object.defineProperty({}, 'x', { get() { return a[0]; } });", what: "p.x;" },
+    { before: "const p = Object.defineProperties({}, { x: { set(to) { a[0] = to; } } });", what: "p.x = 1;" },
+    { before: "const p = Object.create(null, { x: { get: () => a[0] } });", what: "p.x;" },
+  ])("and is refused where it happens: $before", async ({ before, what }) => {
+    expect(await messageOf(run(doing(before, what)))).toMatch(
+      /program-\d+\.ts:4: calls what reaches shared memory where the explorer cannot interrupt it \(.*a trap of a Proxy/,
+    );
+  });
+
+  test("even where the program catches everything", async () => {
+    const before = "const p = new Proxy({}, { get() { return a[0]; } });";
+    expect(await messageOf(run(doing(before, "try { p.x; } catch {}")))).toMatch(
+      /program-\d+\.ts:4: calls what/,
+    );
+  });
+
+  test("but a proxy and a getter that reach nothing shared do as ever", async () => {
+    const { failure, executions } = await run(`export default function main() {
+  const a = cells(1);
+  const target = { y: 3 };
+  const p = new Proxy(target, { get(object, name, self) { return Reflect.get(object, name, self) + 1; } });
+  const { proxy, revoke } = Proxy.revocable(target, {});
+  const made = Object.create(Object.prototype, { x: { value: 5 }, z: { get() { return this.x + 1; } } });
+  const own = Object.defineProperty({}, "w", { get: () => 7, enumerable: true });
+  check(p.y === 4 && proxy.y === 3 && made.z === 6 && own.w === 7 && Object.keys(own)[0] === "w", "as ever");
+  check(p instanceof Object && Object.create(null) !== undefined && Object.getPrototypeOf(made) === Object.prototype, "too");
+  revoke();
+  const other = spawn(() => { Atomics.store(a, 0, 1); });
+  other.join();
+}`);
+    expect(failure).toBeNull();
+    expect(executions).toBeGreaterThan(0);
+  });
+});
+
+test("spawning in a callback says what to do instead", async () => {
+  const text =
+    "export default () => {\n [1, 2].map((i) => spawn(() => { Atomics.add(cells(1), 0, i); }));\n};";
+  expect(await messageOf(run(text))).toMatch(
+    /program-\d+\.ts:3: a callback spawns a thread: whoever calls it cannot wait for it; spawn in a loop instead$/,
+  );
+});
+
+test("a function without a name has none in the text", async () => {
+  const text = "export default () => {\n (function* () { Atomics.load(cells(1), 0); })();\n};";
+  expect(await messageOf(run(text))).toMatch(/program-\d+\.ts:3: the generator reaches shared memory$/);
+});
