@@ -80,6 +80,20 @@ export class Lifetimes {
     );
   }
 
+  /** The hypervisor walks a guest table without a lock; a sentence when the frame is the guest's no more. */
+  followsGuestTable(thread: number, frame: number, step: number): string | undefined {
+    if (this.use(frame) !== FrameUse.guest)
+      return `it walks the guest's tables in ${this.#describe(frame)}, which is not the guest's memory`;
+    const read = this.#read[thread * this.#frames + frame] ?? 0;
+    const taken = this.#taken[frame] ?? 0;
+    // Without a read of the p2m in this execution it is the root, captured when CR3 was loaded.
+    if (read === 0 || read > taken) return undefined;
+    return (
+      `it walks the guest's tables by a p2m entry read ${String(step - read)} steps ago in ${this.#describe(frame)}, ` +
+      `which was taken for another page ${String(step - taken)} steps ago`
+    );
+  }
+
   /** A vCPU accesses a page by a translation; a sentence when the frame is not the guest's, or no more. */
   accessesPage(frame: number): string | undefined {
     if (this.use(frame) === FrameUse.guest) return undefined;

@@ -51,6 +51,16 @@ export class Domain {
     return this.#memory.loadWord(this.#dead) !== 0;
   }
 
+  /** How often guest tables may have changed under a walk without the lock. */
+  tableVersion(): number {
+    return this.#memory.loadWord(this.#base + DomainCell.tableVersion);
+  }
+
+  /** Guest tables have changed; a walk without the lock that began before must look again. */
+  raiseTableVersion(): void {
+    this.#memory.addWord(this.#base + DomainCell.tableVersion, 1);
+  }
+
   /** From now on every exit of a vCPU ends it. */
   beginDestroy(): void {
     this.#memory.storeWord(this.#base + DomainCell.dying, 1);

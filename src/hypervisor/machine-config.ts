@@ -15,6 +15,10 @@ export const SWITCHES = {
   "up-pointer": "remember one parent entry of a shadow, to excise it without a scan (spec 3.1)",
   pinning: "keep roots alive in a list of the most recently loaded (spec 3.4)",
   "deferred-flush": "flush for a freed shadow page when it is used again, not when it is freed (spec 3.8)",
+  "lock-free-walk":
+    "walk the guest's tables without the lock, and look again if they may have changed (spec 4.6)",
+  "unlocked-emulation":
+    "translate for the emulator without the lock; only its store takes it (spec 4.9, 5.1)",
 } as const;
 
 /** The name of a switch. */
@@ -43,7 +47,7 @@ const TALK: readonly SwitchName[] = [
 ];
 
 /** What Xen 3.3 added to it (spec 17, 18.2). */
-const SINCE_TALK: readonly SwitchName[] = [];
+const SINCE_TALK: readonly SwitchName[] = ["lock-free-walk", "unlocked-emulation"];
 
 /** What Umbra adds to that. */
 const SINCE_XEN_3_3: readonly SwitchName[] = [];

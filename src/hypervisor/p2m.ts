@@ -13,6 +13,11 @@ import type { FrameMap } from "../machine/walker.ts";
 const TYPE_RAM = 1;
 const TYPE_BITS = 4;
 
+/** The frame that an entry names; NO_MFN when it names none. */
+export function frameInP2mEntry(entry: number): Mfn {
+  return entry === 0 ? NO_MFN : mfn(entry >>> TYPE_BITS);
+}
+
 /** The p2m of the domain. It maps the tables of a guest walk, too: those are named by gfn. */
 export class P2m implements FrameMap {
   readonly ramPages: number;
@@ -28,8 +33,7 @@ export class P2m implements FrameMap {
   /** The machine frame of a gfn; NO_MFN when it is not RAM. */
   frameOf(gfn: number): Mfn {
     if (gfn < 0 || gfn >= this.ramPages) return NO_MFN;
-    const entry = this.#memory.loadWord(this.#base + gfn);
-    return entry === 0 ? NO_MFN : mfn(entry >>> TYPE_BITS);
+    return frameInP2mEntry(this.#memory.loadWord(this.#base + gfn));
   }
 
   /** Writes an entry; NO_MFN makes the gfn emulated MMIO. Callers hold both locks and run the hooks (p2m-write.ts). */

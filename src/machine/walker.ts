@@ -103,6 +103,8 @@ export class Walker {
   dirty = 0;
   /** Bit n is set if the walk changed the level n entry in memory: that table's page is now dirty (spec 4.1 step 6). */
   writtenLevels = 0;
+  /** Bit n is set if the level n entry was changed by somebody else before the walk could set A or D in it. */
+  lostLevels = 0;
 
   /** The entries by level, 1 to 4, as the walk used them, with the A and D that it set; 0 for levels not visited. */
   readonly entryLow = new Int32Array(TOP_LEVEL + 1);
@@ -153,6 +155,7 @@ export class Walker {
     this.#high = high;
     this.#mode = mode;
     this.writtenLevels = 0;
+    this.lostLevels = 0;
     this.#forget(level + 1, TOP_LEVEL);
     const reported = reportedAccess(format, access, mode);
     for (;;) {
@@ -286,7 +289,7 @@ export class Walker {
       const low = this.entryLow[level] ?? 0;
       const marked = low | bits;
       if (marked !== low) {
-        this.#replace(level, low, marked);
+        if (!this.#replace(level, low, marked)) this.lostLevels |= 1 << level;
         this.entryLow[level] = marked;
       }
       bits = ACCESSED;

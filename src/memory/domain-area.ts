@@ -16,6 +16,8 @@ export const DomainCell = {
   crashFrame: 3,
   /** Atomic: 1 once the domain has crashed or its teardown has begun: every exit asks, and one load answers. */
   dead: 4,
+  /** Atomic: how often guest tables may have changed under a walk that holds no lock (spec 4.6). */
+  tableVersion: 5,
   /** First page of the shadow pool's free list. */
   poolHead: 8,
   poolTail: 9,
@@ -54,6 +56,10 @@ export const DOMAIN_CELL_GUARDS: Readonly<Partial<Record<keyof typeof DomainCell
   tlbClock: { guard: "atomic", because: "every flush ticks it" },
   crashFrame: { guard: "atomic", because: "only for the message" },
   dead: { guard: "atomic", because: "every exit asks before it takes a lock, and again with the lock" },
+  tableVersion: {
+    guard: "atomic",
+    because: "whoever walks without the lock reads it before, and compares it once it has the lock",
+  },
   poolTotal: {
     guard: "paging lock",
     anybody: "reads",

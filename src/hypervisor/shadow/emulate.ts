@@ -7,6 +7,7 @@ import { Counter } from "../../memory/counters.ts";
 import { NO_MFN, PAGE_BYTES, mfn } from "../../memory/units.ts";
 import type { Mfn } from "../../memory/units.ts";
 import { VcpuCell } from "../../memory/vcpu-area.ts";
+import { LockSite } from "../../locks/lock-class.ts";
 import { FaultAnswer, Operation } from "../../machine/exits.ts";
 import type { Shadow } from "./shadow.ts";
 
@@ -16,7 +17,10 @@ const FETCH = 16;
 const PRIVILEGE = 4 | (1 << 18);
 const PAGE_MASK = PAGE_BYTES - 1;
 
-/** Emulates stores and compare-exchanges, and whatever a device has a part of. Callers hold the paging lock. */
+/**
+ * Emulates stores and compare-exchanges, and whatever a device has a part of. Callers hold the paging lock; with the
+ * switch `unlocked-emulation` they do not, and the lock is taken between the translation and the store.
+ */
 export class Emulation {
   readonly #shadow: Shadow;
   #first: Mfn = NO_MFN;
@@ -33,12 +37,35 @@ export class Emulation {
    * have a part in is over when they have been asked (`SplitAccess`). Answers a `FaultAnswer`.
    */
   emulate(frame: Mfn): number {
-    const { vcpu, counters, unshadow, split } = this.#shadow;
-    const { addressLow, addressHigh, size } = vcpu;
-    const offset = addressLow & PAGE_MASK;
+    const { vcpu, lock, switches } = this.#shadow;
+    const isUnlocked = switches["unlocked-emulation"];
     const crosses = this.crossesPages();
-    const answer = this.#translate(addressLow, addressHigh, crosses);
-    if (answer !== FaultAnswer.emulated) return answer;
+    const refusal = this.#translate(vcpu.addressLow, vcpu.addressHigh, crosses);
+    if (refusal !== FaultAnswer.emulated) return refusal;
+    if (!isUnlocked) return this.#perform(frame, crosses);
+    lock.acquire(LockSite.emulate_write);
+    const answer = this.isStillThere(crosses) ? this.#perform(frame, crosses) : FaultAnswer.retry;
+    lock.release();
+    return answer;
+  }
+
+  /**
+   * Whether the pages still lie where the translation found them: the p2m may have changed before the lock was taken, and
+   * the frames have got other owners. Xen holds references to them instead (XSA-219).
+   */
+  protected isStillThere(crosses: boolean): boolean {
+    const { p2m } = this.#shadow;
+    return (
+      p2m.frameOf(this.#firstGfn) === this.#first &&
+      (!crosses || p2m.frameOf(this.#secondGfn) === this.#second)
+    );
+  }
+
+  /** Does what was translated. Callers hold the lock. */
+  #perform(frame: Mfn, crosses: boolean): number {
+    const { vcpu, counters, unshadow, split, switches } = this.#shadow;
+    const { addressLow, size } = vcpu;
+    const offset = addressLow & PAGE_MASK;
     if (crosses && (this.#first === NO_MFN || this.#second === NO_MFN)) {
       this.resetEarlyUnshadow();
       split.execute(this.#first, this.#firstGfn, this.#second, this.#secondGfn);
@@ -47,6 +74,8 @@ export class Emulation {
     // The device has gone since the fault's own walk: the guest changes its tables meanwhile.
     if (frame === NO_MFN) return FaultAnswer.retry;
     if (this.#first === NO_MFN) {
+      // Without the lock it may have come since the fault's own walk.
+      if (switches["unlocked-emulation"]) return FaultAnswer.retry;
       counters.add(Counter.fault_emulate_failed);
       unshadow.removeShadows(frame, false, true);
       return FaultAnswer.retry;
@@ -74,20 +103,28 @@ export class Emulation {
   }
 
   #translate(low: number, high: number, crosses: boolean): number {
-    const { guest, p2m, counters, vcpu } = this.#shadow;
-    counters.add(Counter.guest_walk);
-    const access = accessOf(vcpu.operation) | (vcpu.accessBits & PRIVILEGE);
-    if (!guest.walk(low, high, access, vcpu.alignmentCheck)) return this.#inject(low, high);
+    const { guest, p2m, vcpu } = this.#shadow;
+    if (!this.#walk(low, high)) return this.#inject(low, high);
     this.#firstGfn = guest.walker.frame;
     this.#first = p2m.frameOf(this.#firstGfn);
     if (!crosses) return FaultAnswer.emulated;
     const nextLow = ((low & ~PAGE_MASK) + PAGE_BYTES) | 0;
     const nextHigh = vcpu.highOfNextPage(nextLow, high);
-    counters.add(Counter.guest_walk);
-    if (!guest.walk(nextLow, nextHigh, access, vcpu.alignmentCheck)) return this.#inject(nextLow, nextHigh);
+    if (!this.#walk(nextLow, nextHigh)) return this.#inject(nextLow, nextHigh);
     this.#secondGfn = guest.walker.frame;
     this.#second = p2m.frameOf(this.#secondGfn);
     return FaultAnswer.emulated;
+  }
+
+  /** Walks for the operation in flight; again if an entry changed before it could get its A or D. */
+  #walk(low: number, high: number): boolean {
+    const { guest, counters, vcpu } = this.#shadow;
+    const access = accessOf(vcpu.operation) | (vcpu.accessBits & PRIVILEGE);
+    for (;;) {
+      counters.add(Counter.guest_walk);
+      if (!guest.walk(low, high, access, vcpu.alignmentCheck)) return false;
+      if (guest.walker.lostLevels === 0) return true;
+    }
   }
 
   #inject(low: number, high: number): number {
@@ -117,12 +154,13 @@ export class Emulation {
 
   /** Early unshadow first, so the page may lose its shadows before they are validated; also after a failed exchange. */
   #finish(offset: number, crosses: boolean): void {
-    const { vcpu, validation, counters } = this.#shadow;
+    const { vcpu, validation, counters, freeWalk } = this.#shadow;
     const inFirst = crosses ? PAGE_BYTES - offset : vcpu.size;
     this.#noteZeroWrite(offset);
     counters.add(Counter.write_validated);
     validation.validate(this.#first, offset, inFirst);
     if (crosses) validation.validate(this.#second, 0, vcpu.size - inFirst);
+    freeWalk.noteChange();
   }
 
   /** A zero that is no whole entry neither counts nor resets: PAE guests clear an entry with two stores (spec 4.11). */

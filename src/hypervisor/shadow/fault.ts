@@ -1,6 +1,7 @@
 /**
  * The page-fault handler (spec 4). Steps in the order that is load-bearing: walk, preallocate, revoke, flush, check the
- * walk, build the chain, propagate, prefetch, emulate. Everything from the walk on runs under the paging lock.
+ * walk, build the chain, propagate, prefetch, emulate. All but the walk and the emulation run under the paging lock; those
+ * two as well, unless their switches say otherwise.
  */
 import { Counter } from "../../memory/counters.ts";
 import { NO_MFN } from "../../memory/units.ts";
@@ -17,7 +18,6 @@ import { leafTypeOf } from "./shadow-type.ts";
 import type { Shadow } from "./shadow.ts";
 
 // Private copies: V8 folds a module's own constants, but reads those of others at every use.
-const CHECK_GWALK = Counter.check_gwalk;
 const FAULT = Counter.fault;
 const FAULT_BAIL_REAL_FAULT = Counter.fault_bail_real_fault;
 const FAULT_EMULATE_FAILED = Counter.fault_emulate_failed;
@@ -26,7 +26,6 @@ const FAULT_EMULATE_WRITE = Counter.fault_emulate_write;
 const FAULT_FIXED = Counter.fault_fixed;
 const FAULT_MMIO = Counter.fault_mmio;
 const GUEST_WALK = Counter.guest_walk;
-const INCONSISTENT_GWALK = Counter.inconsistent_gwalk;
 const RM_WRITE_FLUSH_TLB = Counter.rm_write_flush_tlb;
 const CR0_WP = Cr0.wp;
 const ANSWER_EMULATED = FaultAnswer.emulated;
@@ -43,13 +42,17 @@ const USER = 4;
 const RESERVED = 8;
 const FETCH = 16;
 const IMPLICIT = 1 << 18;
+/** Answers within this file: walk again; emulate once the lock is released. */
 const AGAIN = -2;
+const EMULATE = -3;
 
 /** Handles page faults of one vCPU. */
 export class FaultHandler {
   readonly #shadow: Shadow;
   /** Gfn of the device page that the fault at hand goes to, -1 when it is none. */
   #deviceGfn = -1;
+  /** The page that the operation at hand goes to, when it is to be emulated without the lock. */
+  #emulatedFrame: Mfn = NO_MFN;
 
   constructor(shadow: Shadow) {
     this.#shadow = shadow;
@@ -57,7 +60,7 @@ export class FaultHandler {
 
   /** Handles a fault at `vcpu.faultLow/High` with hardware's error code. Answers a `FaultAnswer`. */
   handle(errorCode: number): number {
-    const { counters, switches, fastPath, lock, domain, vcpu, device, split } = this.#shadow;
+    const { counters, switches, fastPath, domain } = this.#shadow;
     counters.add(FAULT);
     if (domain.isDead()) return ANSWER_STOP;
     if (switches["fast-fault-path"] && (errorCode & RESERVED) !== 0) {
@@ -65,39 +68,95 @@ export class FaultHandler {
       if (answer !== SLOW_PATH) return answer;
     }
     this.#deviceGfn = -1;
+    return this.#afterHold(
+      switches["lock-free-walk"] ? this.#walkWithoutLock(errorCode) : this.#walkWithLock(errorCode),
+    );
+  }
+
+  /** Walks and all the rest in one hold of the lock. */
+  #walkWithLock(errorCode: number): number {
+    const { lock } = this.#shadow;
     lock.acquire(SITE_PAGE_FAULT);
     let answer: number;
-    do answer = this.#attempt(errorCode);
+    do answer = this.#walk(errorCode) ? this.#attempt(errorCode) : this.#refuse();
     while (answer === AGAIN);
     lock.release();
-    if (this.#deviceGfn >= 0) device.execute(vcpu, this.#deviceGfn);
-    else if (answer === ANSWER_EMULATED) split.askDevices();
     return answer;
   }
 
-  /** One pass through the slow path; AGAIN when the guest's tables changed under the walk. */
-  #attempt(errorCode: number): number {
-    const { vcpu, counters, guest, domain, emulation, pool, p2m } = this.#shadow;
-    if (domain.isDead()) return ANSWER_STOP;
+  /** Walks first, and takes the lock only if the guest's tables permit the access. */
+  #walkWithoutLock(errorCode: number): number {
+    const { lock, freeWalk } = this.#shadow;
+    for (;;) {
+      freeWalk.begin();
+      if (!this.#walk(errorCode)) return this.#refuse();
+      lock.acquire(SITE_PAGE_FAULT);
+      const answer = this.#attempt(errorCode);
+      lock.release();
+      if (answer !== AGAIN) return answer;
+    }
+  }
+
+  /** What is left to do when the lock has been released. */
+  #afterHold(answer: number): number {
+    const { vcpu, device, split, emulation, domain } = this.#shadow;
+    let final = answer;
+    if (answer === EMULATE) {
+      final = emulation.emulate(this.#emulatedFrame);
+      if (domain.isDead()) final = ANSWER_STOP;
+    }
+    if (this.#deviceGfn >= 0) device.execute(vcpu, this.#deviceGfn);
+    else if (final === ANSWER_EMULATED) split.askDevices();
+    return final;
+  }
+
+  /** Walks the guest's tables for the access that faulted; true when they permit it. */
+  #walk(errorCode: number): boolean {
+    const { vcpu, counters, guest } = this.#shadow;
     const access = (errorCode & (WRITE | USER | FETCH)) | (vcpu.accessBits & IMPLICIT);
     counters.add(GUEST_WALK);
-    if (!guest.walk(vcpu.faultLow, vcpu.faultHigh, access, vcpu.alignmentCheck)) {
-      counters.add(FAULT_BAIL_REAL_FAULT);
-      emulation.resetEarlyUnshadow();
-      vcpu.faultErrorCode = guest.walker.errorCode & ARCHITECTURAL_FAULT_BITS;
-      return ANSWER_INJECT;
-    }
+    return guest.walk(vcpu.faultLow, vcpu.faultHigh, access, vcpu.alignmentCheck);
+  }
+
+  /** The guest's own fault. */
+  #refuse(): number {
+    const { vcpu, counters, guest, domain, emulation } = this.#shadow;
+    if (domain.isDead()) return ANSWER_STOP;
+    counters.add(FAULT_BAIL_REAL_FAULT);
+    emulation.resetEarlyUnshadow();
+    vcpu.faultErrorCode = guest.walker.errorCode & ARCHITECTURAL_FAULT_BITS;
+    return ANSWER_INJECT;
+  }
+
+  /** The slow path from the walk on; AGAIN when the guest's tables changed under the walk. */
+  #attempt(errorCode: number): number {
+    const { counters, guest, domain, pool, p2m, freeWalk, switches } = this.#shadow;
+    if (domain.isDead()) return ANSWER_STOP;
     const format = guest.format();
     // Before revocation: preallocation can destroy any shadow, and with it what revocation relied on.
     if (!pool.prealloc(leafTypeOf(format), format === 4 ? 3 : 1)) return ANSWER_STOP;
-    if (this.#revokeWalkedTables(format)) {
+    const hasNewTable = switches["lock-free-walk"] && this.#hasNewTable(format);
+    const isRevoked = this.#revokeWalkedTables(format);
+    if (isRevoked) {
       counters.add(RM_WRITE_FLUSH_TLB);
+      freeWalk.noteChange();
       this.#shadow.flushAll();
-      if (!this.#isWalkStillTrue()) return AGAIN;
     }
+    if (switches["lock-free-walk"] ? !freeWalk.isTrusted(hasNewTable) : isRevoked && !freeWalk.compare())
+      return AGAIN;
     if (domain.isDead()) return ANSWER_STOP;
     const gfn = guest.walker.frame;
     return this.#fill(errorCode, gfn, p2m.frameOf(gfn), format);
+  }
+
+  /** Whether the walk goes through a table that is not known as one yet: what was stored to it went unseen. */
+  #hasNewTable(format: number): boolean {
+    const { guest, pages } = this.#shadow;
+    for (let level = format === 4 ? 3 : 2; level >= guest.walker.leafLevel; level--) {
+      const table = this.#walkedTable(level);
+      if (table !== NO_MFN && !pages.isPagetable(table)) return true;
+    }
+    return false;
   }
 
   /** Takes write access from the tables of the walk but the root, which lost it when CR3 was loaded. */
@@ -116,31 +175,15 @@ export class FaultHandler {
     return flush;
   }
 
-  /** Another vCPU may have written to a table between our reading it and the end of its writable mappings. */
-  #isWalkStillTrue(): boolean {
-    const { guest, tables, counters } = this.#shadow;
-    const { walker } = guest;
-    const format = guest.format();
-    counters.add(CHECK_GWALK);
-    for (let level = format === 3 ? 2 : format; level >= walker.leafLevel; level--) {
-      const cell = walker.entryCell[level] ?? 0;
-      const index = format === 2 ? cell & 1023 : (cell & 1023) >>> 1;
-      tables.readGuest(cell >>> 10, index, format);
-      if (tables.guestLow !== walker.entryLow[level] || tables.guestHigh !== walker.entryHigh[level]) {
-        counters.add(INCONSISTENT_GWALK);
-        return false;
-      }
-    }
-    return true;
-  }
-
   /** Makes the shadows for the walk and its leaf entry, then says what becomes of the operation. */
   #fill(errorCode: number, gfn: number, frame: Mfn, format: number): number {
-    const { chain, switches, prefetch, propagation, entries, guest, domain, vcpu, tables } = this.#shadow;
+    const { chain, switches, prefetch, propagation, entries, guest, domain, vcpu, tables, freeWalk } =
+      this.#shadow;
     const { walker } = guest;
     const isWrite = (errorCode & WRITE) !== 0;
     const cell = chain.leafCell(isWrite);
     if (cell === 0) return this.#noChain(errorCode);
+    if (switches["lock-free-walk"] && !freeWalk.isLeafStillTrue()) return AGAIN;
     if (walker.leafLevel === 1) {
       const low = walker.entryLow[1] ?? 0;
       propagation.leaf(low, walker.entryHigh[1] ?? 0, frame, gfn, format);
@@ -176,7 +219,7 @@ export class FaultHandler {
     if (frame === NO_MFN) {
       emulation.resetEarlyUnshadow();
       counters.add(FAULT_MMIO);
-      if (emulation.crossesPages()) return emulation.emulate(frame);
+      if (emulation.crossesPages()) return this.#emulateInTurn(frame);
       this.#deviceGfn = gfn;
       return ANSWER_EMULATED;
     }
@@ -206,8 +249,16 @@ export class FaultHandler {
       unshadow.removeShadows(frame, false, true);
       return domain.isDead() ? ANSWER_STOP : ANSWER_RETRY;
     }
-    const answer = emulation.emulate(frame);
+    const answer = this.#emulateInTurn(frame);
     return domain.isDead() ? ANSWER_STOP : answer;
+  }
+
+  /** Emulates the operation now, in the same hold of the lock, or says that it shall be when the lock is released. */
+  #emulateInTurn(frame: Mfn): number {
+    const { emulation, switches } = this.#shadow;
+    if (!switches["unlocked-emulation"]) return emulation.emulate(frame);
+    this.#emulatedFrame = frame;
+    return EMULATE;
   }
 
   /** Whether the walk goes through a page below the root. A root cannot be unshadowed: that ends the domain. */

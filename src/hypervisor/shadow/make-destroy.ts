@@ -64,7 +64,8 @@ export class Destruction {
   }
 
   #promote(frame: Mfn, type: number): void {
-    const { frames, vcpu } = this.#shadow;
+    const { frames, vcpu, freeWalk } = this.#shadow;
+    if ((frames.shadowFlags(frame) & SHADOWED) === 0) freeWalk.noteChange();
     if (frames.typecount(frame) !== 0) {
       vcpu.reportViolation(
         "typecount",

@@ -72,9 +72,10 @@ export class ShadowPaging implements PagingInterface {
   }
 
   beginP2mWrite(_gfn: number, oldFrame: number): void {
-    const { lock, unshadow, counters, domain } = this.shadow;
+    const { lock, unshadow, counters, domain, freeWalk } = this.shadow;
     lock.acquire(LockSite.p2m_write);
     counters.add(Counter.p2m_writes);
+    freeWalk.noteChange();
     if (oldFrame === NO_MFN || domain.read(DomainCell.tornDown) !== 0) return;
     unshadow.removeShadows(mfn(oldFrame), false, true);
     unshadow.removeAllMappings(mfn(oldFrame));
@@ -110,7 +111,7 @@ export class ShadowPaging implements PagingInterface {
    * can answer.
    */
   deviceWrite(address: number, value: number): boolean {
-    const { lock, p2m, memory, frames, unshadow, validation, counters } = this.shadow;
+    const { lock, p2m, memory, frames, unshadow, validation, counters, freeWalk } = this.shadow;
     lock.acquire(LockSite.device_modified);
     const frame = p2m.frameOf(Math.floor(address / PAGE_BYTES));
     const offset = address % PAGE_BYTES;
@@ -121,6 +122,7 @@ export class ShadowPaging implements PagingInterface {
         counters.add(Counter.device_modified);
         unshadow.removeShadows(frame, true, false);
         validation.validate(frame, offset, 4);
+        freeWalk.noteChange();
         this.shadow.flushAll();
       }
     }

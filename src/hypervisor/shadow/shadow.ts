@@ -22,6 +22,7 @@ import { Emulation } from "./emulate.ts";
 import { FastPath } from "./fast-path.ts";
 import { FaultHandler } from "./fault.ts";
 import { GuestState } from "../guest-state.ts";
+import { LockFreeWalk } from "./lock-free-walk.ts";
 import { ShadowHash } from "./hash.ts";
 import { Destruction } from "./make-destroy.ts";
 import { PageReferences } from "./page-references.ts";
@@ -75,6 +76,7 @@ export class Shadow implements PagingBase {
   readonly split: SplitAccess;
   readonly prefetch: Prefetch;
   readonly fastPath: FastPath;
+  readonly freeWalk: LockFreeWalk;
   readonly fault: FaultHandler;
   readonly roots: Roots;
   readonly modes: PagingModes;
@@ -110,6 +112,7 @@ export class Shadow implements PagingBase {
     this.split = new SplitAccess(this);
     this.prefetch = new Prefetch(this);
     this.fastPath = new FastPath(this);
+    this.freeWalk = new LockFreeWalk(this);
     this.fault = new FaultHandler(this);
     this.roots = new Roots(this);
     this.modes = new PagingModes(this);

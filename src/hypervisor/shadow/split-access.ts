@@ -58,7 +58,7 @@ export class SplitAccess {
 
   /** Does the operation's `size` bytes from its byte `from` on, at an offset in a page of memory. */
   #inMemory(frame: Mfn, offset: number, from: number, size: number): void {
-    const { vcpu, memory, unshadow, validation, counters } = this.#shadow;
+    const { vcpu, memory, unshadow, validation, counters, freeWalk } = this.#shadow;
     const start = frame * PAGE_BYTES + offset;
     if (vcpu.operation !== Operation.store) {
       for (let index = 0; index < size; index++)
@@ -71,5 +71,6 @@ export class SplitAccess {
     counters.add(Counter.emulated_stores);
     counters.add(Counter.write_validated);
     validation.validate(frame, offset, size);
+    freeWalk.noteChange();
   }
 }

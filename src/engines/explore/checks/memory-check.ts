@@ -8,11 +8,13 @@ import { LegalTranslations } from "../../../checks/legal-translations.ts";
 import { Lifetimes, isRootCell } from "../../../checks/lifetimes.ts";
 import { WriteLog } from "../../../checks/write-log.ts";
 import type { HostedVcpu, Machine } from "../../../hypervisor/machine.ts";
+import { frameInP2mEntry } from "../../../hypervisor/p2m.ts";
 import { LockCell, lockArea } from "../../../locks/lock-area.ts";
 import { Operation, Status } from "../../../machine/exits.ts";
 import { FrameUse, SHADOWED } from "../../../memory/frame-table.ts";
 import { LOCK_NAMES, VCPU_WORDS } from "../../../memory/layout.ts";
 import { PAGE_BYTES, mfn } from "../../../memory/units.ts";
+import { Doing, VcpuCell } from "../../../memory/vcpu-area.ts";
 import { AccessKind } from "../../coroutine/accessors.ts";
 import type { Failure } from "../program-world.ts";
 import { SCHEDULER } from "../scheduler.ts";
@@ -100,6 +102,7 @@ export class MemoryCheck implements ExecutionCheck {
     const role = this.#roles.of(scheduler.site[thread] ?? 0);
     if (scheduler.view[this.#ownerCell] === thread + 1) this.#holderAccess(scheduler, thread, cell, role);
     else if (role === OPERAND) this.#guestAccess(scheduler, thread, cell, frame);
+    else if (role === WALK && this.#isInHypervisor(thread)) this.#guestWalk(scheduler, thread, cell, frame);
     else if (kind !== FILL) this.#follow(scheduler, thread, cell, frame);
     if (kind === READ || kind === FILL || this.#lifetimes.use(frame) !== FrameUse.guest) return;
     // A store that exits is not over before its instruction is: what was there may be used until then.
@@ -114,6 +117,20 @@ export class MemoryCheck implements ExecutionCheck {
     const problem = this.#lifetimes.followsTable(thread, frame, steps);
     if (problem !== undefined) this.#fail(scheduler, thread, "lifetime", problem);
     this.#lifetimes.readsEntry(thread, view[cell] ?? 0, view[cell + 1] ?? 0, steps);
+  }
+
+  /** Whether a vCPU has exited: what it walks then are the guest's tables, not hardware's. */
+  #isInHypervisor(thread: number): boolean {
+    const vcpu = this.#hosted[thread]?.vcpu;
+    return vcpu !== undefined && vcpu.register(VcpuCell.doing) !== Doing.guest;
+  }
+
+  /** The hypervisor's walk of the guest's tables without the lock: it may set A and D, and only in the guest's memory. */
+  #guestWalk(scheduler: Scheduler, thread: number, cell: number, frame: number): void {
+    const problem = this.#lifetimes.followsGuestTable(thread, frame, scheduler.steps);
+    if (problem !== undefined) this.#fail(scheduler, thread, "lifetime", problem);
+    if ((scheduler.kind[thread] ?? READ) !== READ && this.#isMapped(frame))
+      this.#entries.before(cell, scheduler.span[thread] ?? 1);
   }
 
   #holderAccess(scheduler: Scheduler, thread: number, cell: number, role: number): void {
@@ -169,9 +186,11 @@ export class MemoryCheck implements ExecutionCheck {
     const role = this.#roles.of(scheduler.site[thread] ?? 0);
     if (role !== WALK && role !== HYPERVISOR) return;
     if (scheduler.view[this.#ownerCell] === thread + 1) return;
-    const { records } = this.#machine.layout.regions;
+    const { records, p2m } = this.#machine.layout.regions;
     const { view } = scheduler;
-    if (this.#isRoot(cell)) {
+    if (cell >= p2m.offset && cell < p2m.offset + p2m.words) {
+      this.#lifetimes.readsPointer(thread, frameInP2mEntry(view[cell] ?? 0), scheduler.steps);
+    } else if (this.#isRoot(cell)) {
       // A register is no memory: what it holds is as old as the load of the register.
       const steps = this.#loaded.get(cell) ?? FROM_BEFORE;
       if ((scheduler.span[thread] ?? 1) === 1) this.#lifetimes.readsPointer(thread, view[cell] ?? 0, steps);
