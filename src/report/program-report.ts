@@ -1,6 +1,7 @@
 /** What exploring a user's program found, as text for a failing test. */
-import type { ExploreViolation, Switches, TraceRow } from "./explore-result.ts";
-import { interleavingTable } from "./interleaving-table.ts";
+import { failureLines } from "./explore-report.ts";
+import type { ExploreFailure } from "./explore-result.ts";
+import { PLAIN } from "./text.ts";
 
 const WIDTH = 120;
 
@@ -12,14 +13,7 @@ export interface ProgramFindings {
   readonly capped: number;
   readonly completed: string | null;
   readonly nondeterminism: string | null;
-  readonly failure: {
-    readonly violations: readonly ExploreViolation[];
-    readonly orders: readonly { readonly first: number; readonly second: number }[];
-    readonly threads: readonly string[];
-    readonly trace: readonly TraceRow[];
-    readonly after: Switches;
-    readonly schedule: string;
-  } | null;
+  readonly failure: (ExploreFailure & { readonly schedule: string }) | null;
 }
 
 /** What is wrong, the interleaving that shows it, and how to see it again; or what was tried. */
@@ -33,16 +27,10 @@ export function programReport(findings: ProgramFindings): string {
     const cut = capped === 0 ? "" : `; ${String(capped)} were given up after too many steps`;
     return `${tried}${share}: none fails${cut}`;
   }
-  const { violations, trace, threads, orders, after, schedule } = failure;
-  const words = [
-    ...new Set(violations.map(({ thread, message }) => `${threads[thread] ?? "all"}: ${message}`)),
-  ];
   return [
-    ...words,
-    `after ${tried}; ${String(after.switches)} switches suffice:`,
-    "",
-    ...interleavingTable({ trace, threads, orders }, WIDTH, "min"),
-    "",
-    `to see it again: explore(…, { schedule: "${schedule}" })`,
+    `${tried}: one fails`,
+    ...failureLines(failure, PLAIN, WIDTH, "min").slice(0, -1),
+    `to see it again: npx umbra replay '${failure.token}'`,
+    `or in a test: explore(…, { schedule: "${failure.schedule}" })`,
   ].join("\n");
 }

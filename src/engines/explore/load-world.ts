@@ -1,5 +1,6 @@
 /** Loads what is to be explored as coroutines, on the thread that explores it. One target a thread. */
 import { createHash } from "node:crypto";
+import { pathToFileURL } from "node:url";
 import { registerCoroutines } from "../coroutine/hook.ts";
 import type { ModuleCode } from "../coroutine/syntax.ts";
 import { UsageError } from "../errors.ts";
@@ -7,11 +8,13 @@ import { importLoadedScenario } from "../scenario-files.ts";
 import { makeChecks } from "./checks/scenario-checks.ts";
 import type * as Model from "./model.ts";
 import type { Mutant } from "./mutants/mutant.ts";
+import { loadingError, wantFile } from "./program/loading-error.ts";
+import { UserWorld } from "./program/user-world.ts";
 import { prepareMachine } from "./prepare.ts";
 import { SCHEDULER } from "./scheduler.ts";
 import { ScenarioWorld } from "./scenario-world.ts";
 import type { ScenarioSetup } from "./scenario-world.ts";
-import type { ExploreTarget } from "./target.ts";
+import type { ExploreTarget, ProgramTarget, ScenarioTarget } from "./target.ts";
 import type { World } from "./world.ts";
 
 const MODEL_URL = new URL("model.ts", import.meta.url).href;
@@ -34,12 +37,24 @@ export interface LoadedTarget {
 
 /** Loads a target and makes its world. Throws RefusedError when its code cannot be explored. */
 export async function loadWorld(target: ExploreTarget): Promise<LoadedWorld> {
+  if (target.kind === "program") return loadProgram(target);
   const { setup, codeHash } = await loadTarget(target);
   return { world: new ScenarioWorld(setup), codeHash };
 }
 
-/** Loads a target. */
-export async function loadTarget(target: ExploreTarget): Promise<LoadedTarget> {
+/** Loads a user's program; what it is given is part of the target. Throws UsageError, in one line with its place. */
+async function loadProgram(target: ProgramTarget): Promise<LoadedWorld> {
+  const url = pathToFileURL(target.module).href;
+  wantFile(url);
+  const loaded = await UserWorld.load(url).catch((error: unknown) => {
+    throw loadingError(error, url);
+  });
+  loaded.world.take(target);
+  return loaded;
+}
+
+/** Loads a scenario. */
+export async function loadTarget(target: ScenarioTarget): Promise<LoadedTarget> {
   const { url, mutant: mutantAt, isPrepared } = target;
   // The plain build loads first: it resolves "umbra", boots the machine and looks at it when all is over.
   const scenario = await importLoadedScenario(url);
@@ -87,7 +102,7 @@ function mutationOf(mutant: Mutant): Pick<ScenarioSetup, "mutate" | "mutateTools
 
 function preparationOf(
   mutant: Mutant,
-  { guest }: ExploreTarget,
+  { guest }: ScenarioTarget,
 ): Pick<ScenarioSetup, "prepare" | "skipsTeardown" | "endsDomain"> {
   const { freePoolPages, endsDomain = false } = mutant;
   return {

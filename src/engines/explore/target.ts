@@ -24,5 +24,17 @@ export interface ScenarioTarget {
   readonly pointsMax: number;
 }
 
+/** A program of a user's. */
+export interface ProgramTarget {
+  readonly kind: "program";
+  /** Path of its module from the working directory. */
+  readonly module: string;
+  /** What main is given, as `writeInput` has it. */
+  readonly input: string;
+  /** Whether `Atomics.wait` may return without having been notified. */
+  readonly hasSpuriousWakeups: boolean;
+  readonly pointsMax: number;
+}
+
 /** Everything that can be explored. */
-export type ExploreTarget = ScenarioTarget;
+export type ExploreTarget = ScenarioTarget | ProgramTarget;

@@ -3,6 +3,7 @@
  * them a write, not both atomic and of one size, that nothing orders. `Atomics`, locks, beginnings and ends of threads, and
  * wait and notify order. Words are followed whole until somebody accesses a part of one: from then on, its bytes are.
  */
+import { basename } from "node:path";
 import { RaceDetector } from "../../../checks/race.ts";
 import type { Race, RaceSide } from "../../../checks/race.ts";
 import { AccessKind } from "../../coroutine/accessors.ts";
@@ -167,7 +168,7 @@ export class UserRaceCheck implements ExecutionCheck {
     if (race === undefined || this.#failures.length > 0) return;
     const { earlier, later } = race;
     const name = this.#names.cellName(race.cell >>> 2);
-    const places = [this.#log.place(earlier.what), this.#log.place(later.what)].toSorted();
+    const places = [earlier, later].map(({ what }) => basename(this.#log.place(what))).toSorted();
     const message = `Data race on ${name}: nothing orders ${this.#side(earlier)} and ${this.#side(later)}.`;
     const key = `race ${places.join(" ")} ${name}`;
     this.#failures.push({ check: "race", thread: later.thread, key, message });

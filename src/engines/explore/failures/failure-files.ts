@@ -6,13 +6,14 @@ import type { ExploreFailure } from "../../../report/types.ts";
 import { UsageError } from "../../errors.ts";
 import { writeWhole } from "../../output-file.ts";
 import type { Directive } from "../directives.ts";
-import type { ScenarioTarget } from "../target.ts";
+import type { ExploreTarget } from "../target.ts";
 
 /** What a failure's file holds. */
 export interface FailureFile {
+  /** Name of the scenario or of the program. */
   readonly scenario: string;
   readonly codeHash: string;
-  readonly target: ScenarioTarget;
+  readonly target: ExploreTarget;
   readonly directives: readonly Directive[];
   readonly failure: ExploreFailure;
 }

@@ -1,13 +1,17 @@
 /** Runs a failure again, from its file or its token, and says whether it still is what it was. */
 import { existsSync } from "node:fs";
 import type { ExploreFailure, ReplayResult, TraceRow } from "../../../report/types.ts";
+import { RefusedError } from "../../coroutine/hook.ts";
 import { UsageError } from "../../errors.ts";
 import { countSwitches } from "./minimise.ts";
 import { keyOfFailure, replay } from "../execution.ts";
 import { planExplore } from "../explore-plan.ts";
 import { readFailureFile } from "./failure-files.ts";
-import type { FailureFile } from "./failure-files.ts";
+import type { Directive } from "../directives.ts";
 import { loadWorld } from "../load-world.ts";
+import type { LoadedWorld } from "../load-world.ts";
+import { isProgramToken, readProgramToken, writeProgramToken } from "../program/program-token.ts";
+import type { ExploreTarget } from "../target.ts";
 import { described, study } from "./study-failure.ts";
 import { readToken, writeToken } from "./token.ts";
 import type { TokenContent } from "./token.ts";
@@ -16,9 +20,12 @@ import type { TokenContent } from "./token.ts";
 export type ReplayPurpose = "replay" | "minimise" | "explain";
 
 interface Source {
-  readonly content: Omit<TokenContent, "key">;
+  readonly target: ExploreTarget;
+  readonly codeHash: string;
   readonly key: string;
-  readonly target: FailureFile["target"];
+  readonly directives: readonly Directive[];
+  /** Its token if the code, the key or the schedule are others. */
+  readonly tokenOf: (parts: Pick<TokenContent, "codeHash" | "key" | "directives">) => string;
   /** The trace as it was when the failure was found; null when the source is a token. */
   readonly trace: readonly TraceRow[] | null;
   readonly failure: ExploreFailure | null;
@@ -27,8 +34,8 @@ interface Source {
 /** Replays a failure. Throws UsageError when neither a file nor a token is given, or it cannot be read. */
 export async function replayFailure(fileOrToken: string, purpose: ReplayPurpose): Promise<ReplayResult> {
   const source = existsSync(fileOrToken) ? await fromFile(fileOrToken) : await fromToken(fileOrToken);
-  const { world, codeHash } = await loadWorld(source.target);
-  const { directives } = source.content;
+  const { world, codeHash } = await loaded(source.target);
+  const { directives } = source;
   const execution = replay(world, directives);
   const found = execution.failures.find((each) => isKey(keyOfFailure(each), source.key));
   const key = found === undefined ? source.key : keyOfFailure(found);
@@ -46,15 +53,25 @@ export async function replayFailure(fileOrToken: string, purpose: ReplayPurpose)
   const studied =
     purpose === "replay" || found === undefined ? { ...plain, orders } : study(world, execution, key);
   const { directives: best, ...told } = studied;
-  const token = writeToken({ ...source.content, codeHash, key, directives: best });
+  const token = source.tokenOf({ codeHash, key, directives: best });
   return {
     purpose,
-    isSameCode: codeHash === source.content.codeHash,
+    isSameCode: codeHash === source.codeHash,
     codeHash,
     fails: found !== undefined,
     divergence,
     failure: { ...told, iteration: source.failure?.iteration ?? 0, times: 1, token, folder: null },
   };
+}
+
+/** The world of a target. Throws UsageError also where the code can no longer be explored. */
+async function loaded(target: ExploreTarget): Promise<LoadedWorld> {
+  try {
+    return await loadWorld(target);
+  } catch (error) {
+    if (error instanceof RefusedError) throw new UsageError(error.message, { cause: error });
+    throw error;
+  }
 }
 
 /** A token has the key in letters that need no quoting. */
@@ -64,19 +81,26 @@ function isKey(key: string, wanted: string): boolean {
 
 async function fromFile(path: string): Promise<Source> {
   const { failure, target, directives, codeHash } = await readFailureFile(path);
-  const { scenario, settings } = readToken(failure.token);
-  return {
-    content: { scenario, settings, codeHash, directives },
-    key: failure.key,
-    target,
-    trace: failure.trace,
-    failure,
-  };
+  const { key, trace, token } = failure;
+  return { target, codeHash, key, directives, tokenOf: retold(target, token), trace, failure };
 }
 
 async function fromToken(token: string): Promise<Source> {
   if (!token.includes(":")) throw new UsageError(`${token}: there is no such file, and this is no token`);
-  const { key, ...content } = readToken(token);
+  const { target, codeHash, key, directives } = isProgramToken(token)
+    ? readProgramToken(token)
+    : await scenarioOf(readToken(token));
+  return { target, codeHash, key, directives, tokenOf: retold(target, token), trace: null, failure: null };
+}
+
+/** What writes the token of the same target again. */
+function retold(target: ExploreTarget, token: string): Source["tokenOf"] {
+  if (target.kind === "program") return (parts) => writeProgramToken({ target, ...parts });
+  const { scenario, settings } = readToken(token);
+  return (parts) => writeToken({ scenario, settings, ...parts });
+}
+
+async function scenarioOf(content: TokenContent): Promise<TokenContent & Pick<Source, "target">> {
   const { vcpus, guest, seed, rounds, preset, set, isWhole, pointsMax, mutant } = content.settings;
   const { target } = await planExplore({
     scenario: content.scenario,
@@ -90,7 +114,7 @@ async function fromToken(token: string): Promise<Source> {
     steps: String(pointsMax),
     mutant: mutant ?? undefined,
   });
-  return { content, key, target, trace: null, failure: null };
+  return { ...content, target };
 }
 
 /** The first step at which another thread, place or object is seen than when the failure was found. */

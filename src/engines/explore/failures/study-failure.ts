@@ -3,7 +3,7 @@ import type { ExploreViolation, Switches, TraceRow } from "../../../report/types
 import { SITES } from "../../coroutine/sites.ts";
 import { RepeatingStrategy } from "../directives.ts";
 import type { Directive } from "../directives.ts";
-import { keyOfFailure, record } from "../execution.ts";
+import { keyOfFailure, record, replay } from "../execution.ts";
 import type { RecordedExecution } from "../execution.ts";
 import { racingPairs, requiredOrders } from "./explain.ts";
 import { minimise } from "./minimise.ts";
@@ -46,6 +46,8 @@ export function study(world: World, failing: RecordedExecution, key: string): St
   });
   const { execution, before, after, replays } = minimised;
   const orders = requiredOrders(world, execution, key);
+  // A world knows its threads and cells by name as of its last execution.
+  replay(world, execution.directives);
   return {
     ...described(world, execution, key),
     before,

@@ -48,13 +48,21 @@ export function writeToken({ scenario, settings, codeHash, key, directives }: To
     ...(isWhole ? { whole: "1" } : {}),
   });
   for (const each of set) query.append("set", each);
-  const bytes = [
+  return `${HEADING}:${encodeURIComponent(scenario)}?${query.toString()}:${codeHash}:${shortKey(key)}:${writeSchedule(directives)}`;
+}
+
+/** A key in letters that need no quoting, and not too many. */
+export function shortKey(key: string): string {
+  return key.replaceAll(/[^\w-]+/g, "-").slice(0, KEY_LENGTH);
+}
+
+/** A schedule's switches, as short as they can be said. */
+export function writeSchedule(directives: readonly Directive[]): string {
+  const values = [
     directives.length,
     ...directives.flatMap(({ thread, performed, next }) => [thread, performed, next]),
   ];
-  const schedule = Buffer.from(bytes.flatMap((value) => varint(value))).toString("base64url");
-  const check = key.replaceAll(/[^\w-]+/g, "-").slice(0, KEY_LENGTH);
-  return `${HEADING}:${encodeURIComponent(scenario)}?${query.toString()}:${codeHash}:${check}:${schedule}`;
+  return Buffer.from(values.flatMap((value) => varint(value))).toString("base64url");
 }
 
 const KEY_LENGTH = 40;
@@ -63,12 +71,12 @@ const KEY_LENGTH = 40;
 export function readToken(token: string): TokenContent {
   const [heading, target = "", codeHash = "", key = "", schedule = "", ...rest] = token.trim().split(":");
   if (heading !== HEADING || rest.length > 0)
-    throw new UsageError(`token "${shown(token)}": it begins with ${HEADING}: and has five parts`);
+    throw new UsageError(`token "${shownToken(token)}": it begins with ${HEADING}: and has five parts`);
   const [scenario = "", queryText = ""] = target.split("?");
   const query = new URLSearchParams(queryText);
   const guest = query.get("guest");
   if (guest !== "2level" && guest !== "pae" && guest !== "4level")
-    throw new UsageError(`token "${shown(token)}": its guest is not one of 2level, pae, 4level`);
+    throw new UsageError(`token "${shownToken(token)}": its guest is not one of 2level, pae, 4level`);
   return {
     scenario: decodeURIComponent(scenario),
     settings: {
@@ -84,17 +92,18 @@ export function readToken(token: string): TokenContent {
     },
     codeHash,
     key,
-    directives: directivesOf(schedule, token),
+    directives: readSchedule(schedule, token),
   };
 }
 
 function numberOf(query: URLSearchParams, name: string, token: string): number {
   const value = Number(query.get(name) ?? "none");
   if (Number.isInteger(value) && value >= 0) return value;
-  throw new UsageError(`token "${shown(token)}": its ${name} is no number`);
+  throw new UsageError(`token "${shownToken(token)}": its ${name} is no number`);
 }
 
-function directivesOf(schedule: string, token: string): Directive[] {
+/** The switches of a schedule. Throws UsageError when it was cut. */
+export function readSchedule(schedule: string, token: string): Directive[] {
   const values: number[] = [];
   let value = 0;
   let shift = 1;
@@ -108,7 +117,7 @@ function directivesOf(schedule: string, token: string): Directive[] {
   }
   const [count, ...rest] = values;
   if (count === undefined || shift !== 1 || rest.length !== 3 * count)
-    throw new UsageError(`token "${shown(token)}": its schedule is incomplete`);
+    throw new UsageError(`token "${shownToken(token)}": its schedule is incomplete`);
   return Array.from({ length: count }, (_, index) => ({
     thread: rest[3 * index] ?? 0,
     performed: rest[3 * index + 1] ?? 0,
@@ -126,7 +135,8 @@ function varint(value: number): number[] {
   return [...bytes, rest];
 }
 
-function shown(token: string): string {
+/** The beginning of a token, for an error. */
+export function shownToken(token: string): string {
   return token.length > SHOWN_LENGTH ? `${token.slice(0, SHOWN_LENGTH)}…` : token;
 }
 

@@ -15,13 +15,13 @@ import { ScenarioWorld } from "../scenario-world.ts";
 import { SCHEDULER } from "../scheduler.ts";
 import { SYSTEMATIC, createStrategy } from "../strategies/catalogue.ts";
 import type { StrategyName } from "../strategies/catalogue.ts";
-import type { ExploreTarget } from "../target.ts";
+import type { ScenarioTarget } from "../target.ts";
 import type { World } from "../world.ts";
 
 /** Searches to make. Plain data. */
 export interface MutantTask {
   /** The mutant's scenario with the mutant. */
-  readonly target: ExploreTarget;
+  readonly target: ScenarioTarget;
   readonly strategies: readonly StrategyName[];
   readonly seeds: readonly number[];
   /** Bounds of one search; the first that is reached ends it. */

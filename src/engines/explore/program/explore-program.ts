@@ -1,9 +1,12 @@
 /** Explores a user's program from anywhere: a test, a script. */
 import { ExploreCell } from "../explorer.ts";
+import type { ExploreReport } from "../explorer.ts";
+import { writeFailureFiles } from "../failures/failure-files.ts";
 import { Worker } from "node:worker_threads";
-import { isAbsolute } from "node:path";
-import { pathToFileURL } from "node:url";
-import type { ExploreViolation, Switches, TraceRow } from "../../../report/types.ts";
+import { basename, extname, isAbsolute, relative } from "node:path";
+import process from "node:process";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import type { ExploreFailure } from "../../../report/types.ts";
 import { UsageError } from "../../errors.ts";
 import { allowedNames, decimalNumber, wholeNumber } from "../../usage.ts";
 import { POINTS_MAX } from "../scheduler.ts";
@@ -11,7 +14,11 @@ import { shortPath } from "../short-path.ts";
 import { STRATEGY_NAMES, isStrategyName } from "../strategies/catalogue.ts";
 import type { StrategyName } from "../strategies/catalogue.ts";
 import { wantFile } from "./loading-error.ts";
-import type { ProgramAnswer, ProgramTask } from "./program-thread.ts";
+import type { ProgramTarget } from "../target.ts";
+import { writeInput } from "./input-text.ts";
+import type { ProgramAnswer, ProgramStudy, ProgramTask } from "./program-thread.ts";
+import { writeProgramToken } from "./program-token.ts";
+import { writeDirectives } from "./schedule-text.ts";
 
 /** How a program is explored. */
 export interface ExploreOptions {
@@ -31,19 +38,13 @@ export interface ExploreOptions {
   readonly spuriousWakeups?: boolean;
   /** Replays this schedule, once, instead of exploring: `failure.schedule` of an earlier result. */
   readonly schedule?: string;
+  /** Folder for what failed, below the working directory; null writes nothing. Default `failures`. */
+  readonly failures?: string | null;
 }
 
-/** A failing execution, minimised. */
-export interface ProgramFailure {
-  readonly violations: readonly ExploreViolation[];
-  /** Orders that it needs: the first of two steps before the second, by `TraceRow.step`. */
-  readonly orders: readonly { readonly first: number; readonly second: number }[];
-  /** Names of the threads by number. */
-  readonly threads: readonly string[];
-  readonly trace: readonly TraceRow[];
-  readonly before: Switches;
-  readonly after: Switches;
-  /** Replays it: the option of that name. */
+/** A failing execution, minimised and explained; its `token` is what `umbra replay` takes. */
+export interface ProgramFailure extends ExploreFailure {
+  /** Replays it in a test: the option of that name. */
   readonly schedule: string;
 }
 
@@ -62,7 +63,13 @@ export interface ProgramResult {
   readonly failure: ProgramFailure | null;
 }
 
-const DEFAULTS = { executions: 10_000, strategy: "portfolio", seed: 1, steps: 20_000 } as const;
+const DEFAULTS = {
+  executions: 10_000,
+  strategy: "portfolio",
+  seed: 1,
+  steps: 20_000,
+  failures: "failures",
+} as const;
 const WORKER = new URL("../../../../workers/program-worker.ts", import.meta.url);
 const THREADS_KEPT = 8;
 /** Cells of a task, as `ExploreCell` has them. */
@@ -80,25 +87,42 @@ const threads = new Map<string, ProgramThread>();
 export async function explore(program: URL | string, options: ExploreOptions = {}): Promise<ProgramResult> {
   const url = urlOf(program);
   wantFile(url);
-  const { executions, strategy, seed, steps, seconds } = checked(url, { ...DEFAULTS, ...options });
+  const { executions, strategy, seed, steps, seconds, failures } = checked(url, { ...DEFAULTS, ...options });
   const cells = new Int32Array(new SharedArrayBuffer(4 * TASK_CELLS));
   cells[LAST] = executions - 1;
   const timer =
     seconds === undefined ? undefined : setTimeout(() => Atomics.store(cells, OVER, 1), 1000 * seconds);
-  const answer = await threadFor(url).ask({
-    input: options.input,
-    strategy,
-    seed,
-    stepsMax: steps,
+  const target: ProgramTarget = {
+    kind: "program",
+    module: relative(process.cwd(), fileURLToPath(url)),
+    input: writeInput(options.input),
     hasSpuriousWakeups: options.spuriousWakeups ?? false,
-    schedule: options.schedule ?? null,
-    cells,
-  });
+    pointsMax: steps,
+  };
+  const schedule = options.schedule ?? null;
+  const answer = await threadFor(url).ask({ target, strategy, seed, schedule, cells });
   clearTimeout(timer);
   if (answer.kind === "refused") throw new UsageError(answer.message);
-  const { report, failure } = answer;
+  const { report, failure: study } = answer;
+  const folder = schedule === null ? (failures ?? null) : null;
+  const failure = study === null ? null : await failureOf(study, target, report, folder);
   const { points, capped, completed, nondeterminism } = report;
   return { program: url, executions: report.executions, points, capped, completed, nondeterminism, failure };
+}
+
+/** A failure as people are told of it, with its files below a folder. */
+async function failureOf(
+  { directives, ...study }: ProgramStudy,
+  target: ProgramTarget,
+  { codeHash, failing }: ExploreReport,
+  folder: string | null,
+): Promise<ProgramFailure> {
+  const token = writeProgramToken({ target, codeHash, key: study.key, directives });
+  const failure: ExploreFailure = { ...study, times: failing, token, folder: null };
+  const scenario = basename(target.module, extname(target.module));
+  const file = { scenario, codeHash, target, directives, failure };
+  const written = folder === null ? null : await writeFailureFiles(folder, file);
+  return { ...failure, folder: written, schedule: writeDirectives(directives) };
 }
 
 /** A worker and the tasks that wait for it. */

@@ -1,35 +1,33 @@
 /** The thread that explores one program: exploration after exploration, each with an input of its own. */
 import { parentPort, workerData } from "node:worker_threads";
-import { readDirectives, writeDirectives } from "./schedule-text.ts";
+import { readDirectives } from "./schedule-text.ts";
 import { RefusedError } from "../../coroutine/hook.ts";
 import { UsageError } from "../../errors.ts";
 import { keyOfFailure, replay } from "../execution.ts";
 import { exploreWorld } from "../explorer.ts";
 import type { ExploreReport } from "../explorer.ts";
-import { RAW, UnseenAccessError } from "../raw-access.ts";
-import { SCHEDULER } from "../scheduler.ts";
+import { countSwitches } from "../failures/minimise.ts";
+import { UnseenAccessError } from "../raw-access.ts";
 import type { StrategyName } from "../strategies/catalogue.ts";
 import { described, studyFailure } from "../failures/study-failure.ts";
 import type { StudiedFailure } from "../failures/study-failure.ts";
 import { loadingError } from "./loading-error.ts";
+import type { ExploreFailure } from "../../../report/types.ts";
+import type { ProgramTarget } from "../target.ts";
 import { UserWorld } from "./user-world.ts";
 
 /** An exploration of the program. Plain data. */
 export interface ProgramTask {
-  readonly input: unknown;
+  readonly target: ProgramTarget;
   readonly strategy: StrategyName;
   readonly seed: number;
-  readonly stepsMax: number;
-  readonly hasSpuriousWakeups: boolean;
   /** Replays this schedule instead, once; null explores. */
   readonly schedule: string | null;
   readonly cells: Int32Array;
 }
 
-/** What became of a failure: minimised, in words, and its schedule as a text. */
-export type ProgramStudy = Omit<StudiedFailure, "directives" | "replays"> & {
-  readonly schedule: string;
-};
+/** What became of a failure: minimised, in words. */
+export type ProgramStudy = Omit<StudiedFailure, "orders"> & Pick<ExploreFailure, "iteration" | "orders">;
 
 /** The answer to a task. Plain data. */
 export type ProgramAnswer =
@@ -59,27 +57,23 @@ function urlOf(data: unknown): string {
 }
 
 function perform(world: UserWorld, codeHash: string, task: ProgramTask): ProgramAnswer {
-  SCHEDULER.pointsMax = task.stepsMax;
-  RAW.hasSpuriousWakeups = task.hasSpuriousWakeups;
-  RAW.accesses = 0;
-  RAW.refused = undefined;
-  world.giveInput(task.input);
-  if (task.schedule !== null) return replayed(world, task.schedule);
+  world.take(task.target);
+  if (task.schedule !== null) return replayed(world, codeHash, task.schedule);
   const report = exploreWorld(world, { ...task, keepsGoing: false, worker: 0 }, codeHash);
   const [first] = report.failures;
   // What cannot be repeated cannot be studied.
   if (first === undefined || report.nondeterminism !== null)
     return { kind: "explored", report, failure: null };
-  const { directives, replays: _, ...study } = studyFailure(world, first.chosen, first.key);
-  return { kind: "explored", report, failure: { ...study, schedule: writeDirectives(directives) } };
+  const study = studyFailure(world, first.chosen, first.key);
+  return { kind: "explored", report, failure: { ...study, iteration: first.iteration } };
 }
 
-function replayed(world: UserWorld, schedule: string): ProgramAnswer {
+function replayed(world: UserWorld, codeHash: string, schedule: string): ProgramAnswer {
   const execution = replay(world, readDirectives(schedule));
   const { points, steps, failures } = execution;
   const [first] = failures;
   const report: ExploreReport = {
-    codeHash: "",
+    codeHash,
     seconds: 0,
     executions: 1,
     failing: failures.length > 0 ? 1 : 0,
@@ -96,9 +90,10 @@ function replayed(world: UserWorld, schedule: string): ProgramAnswer {
     nondeterminism: null,
   };
   if (first === undefined) return { kind: "explored", report, failure: null };
-  const none = { switches: 0, preemptions: 0 };
-  const { directives: _, ...study } = described(world, execution, keyOfFailure(first));
-  return { kind: "explored", report, failure: { ...study, before: none, after: none, orders: [], schedule } };
+  const switches = countSwitches(execution.trace);
+  const study = described(world, execution, keyOfFailure(first));
+  const failure = { ...study, before: switches, after: switches, replays: 1, orders: null, iteration: 0 };
+  return { kind: "explored", report, failure };
 }
 
 function explanation(error: unknown): string {

@@ -7,7 +7,9 @@ import { UserRaceCheck } from "../checks/user-race-check.ts";
 import type { Failure } from "../program-world.ts";
 import { RAW } from "../raw-access.ts";
 import { Ending, SCHEDULER } from "../scheduler.ts";
+import type { ProgramTarget } from "../target.ts";
 import type { World } from "../world.ts";
+import { readInput } from "./input-text.ts";
 import { PROGRAM_FAILURES, THREAD_NAMES, threadOf } from "./program-api.ts";
 import { watchProxies } from "./watched-proxies.ts";
 
@@ -42,9 +44,13 @@ export class UserWorld implements World {
     return { world: new UserWorld(shortName(url), main), codeHash: hash.digest("hex").slice(0, 8) };
   }
 
-  /** What main is given from now on: a copy for each execution. */
-  giveInput(input: unknown): void {
-    this.#input = input;
+  /** The input of a target, of which each execution is given a copy, and its bounds, from now on. */
+  take({ input, hasSpuriousWakeups, pointsMax }: ProgramTarget): void {
+    this.#input = readInput(input);
+    SCHEDULER.pointsMax = pointsMax;
+    RAW.hasSpuriousWakeups = hasSpuriousWakeups;
+    RAW.accesses = 0;
+    RAW.refused = undefined;
   }
 
   begin(): void {

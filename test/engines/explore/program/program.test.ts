@@ -5,10 +5,10 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { array, asyncProperty, check as fcCheck, integer } from "fast-check";
 import { afterAll, expect, test } from "vitest";
-import { explore } from "../../../src/index.ts";
-import type { ExploreOptions, ProgramResult } from "../../../src/index.ts";
+import { explore } from "../../../../src/index.ts";
+import type { ExploreOptions, ProgramResult } from "../../../../src/index.ts";
 // oxlint-disable-next-line import/no-unassigned-import -- it adds the matcher
-import "../../../src/vitest.ts";
+import "../../../../src/vitest.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "umbra-programs-"));
 let programs = 0;
@@ -26,7 +26,7 @@ function programOf(text: string): URL {
 }
 
 function run(text: string, options: ExploreOptions = {}): Promise<ProgramResult> {
-  return explore(programOf(text), { executions: 500, ...options });
+  return explore(programOf(text), { executions: 500, failures: null, ...options });
 }
 
 /** Two threads that each do something once to shared words that hold 0 and 1. */
@@ -183,12 +183,12 @@ export default function main(input) {
   const { counterexample } = await fcCheck(
     asyncProperty(inputs, async (input) => {
       if (input.length === 0) return;
-      expect(await explore(program, { input, executions: 200 })).toHoldInEverySchedule();
+      expect(await explore(program, { input, executions: 200, failures: null })).toHoldInEverySchedule();
     }),
     { seed: 1 },
   );
   expect(counterexample).toEqual([[0, 1]]);
-  const { failure } = await explore(program, { input: [0, 1] });
+  const { failure } = await explore(program, { input: [0, 1], failures: null });
   expect(failure?.after.preemptions).toBe(1);
 });
 
@@ -247,7 +247,7 @@ test("a thread that throws is a failure with its line", async () => {
 });
 
 test("outside of the explorer there is shared memory but no threads", async () => {
-  const { cells, spawn } = await import("../../../src/index.ts");
+  const { cells, spawn } = await import("../../../../src/index.ts");
   expect(cells(3).buffer).toBeInstanceOf(SharedArrayBuffer);
   expect(() => spawn(() => undefined)).toThrow("only a program that explore() runs");
 });
