@@ -19,6 +19,11 @@ export const SWITCHES = {
     "walk the guest's tables without the lock, and look again if they may have changed (spec 4.6)",
   "unlocked-emulation":
     "translate for the emulator without the lock; only its store takes it (spec 4.9, 5.1)",
+  "fast-emulate":
+    "emulate a store to the page of the last one without the handler's walk and lock (spec 4.2)",
+  "skip-verify": "leave shadows alone when an absent entry is stored over an absent one (spec 5.4)",
+  "translation-cache":
+    "remember what walks answered, for emulation and MMIO, until the guest flushes (spec 10.5)",
 } as const;
 
 /** The name of a switch. */
@@ -47,7 +52,13 @@ const TALK: readonly SwitchName[] = [
 ];
 
 /** What Xen 3.3 added to it (spec 17, 18.2). */
-const SINCE_TALK: readonly SwitchName[] = ["lock-free-walk", "unlocked-emulation"];
+const SINCE_TALK: readonly SwitchName[] = [
+  "lock-free-walk",
+  "unlocked-emulation",
+  "fast-emulate",
+  "skip-verify",
+  "translation-cache",
+];
 
 /** What Umbra adds to that. */
 const SINCE_XEN_3_3: readonly SwitchName[] = [];

@@ -67,6 +67,8 @@ export const VcpuCell = {
   /** The hypervisor's own table for this vCPU, and the levels it was made for (spec 1.6). */
   monitorTable: 52,
   monitorLevels: 53,
+  /** 1 while the next store to the page of the last emulated one may be emulated at once (spec 4.2). */
+  mayEmulateFast: 54,
   /** Number of the last stamp that this vCPU has begun to store, for the guest's memory oracle. Not part of the machine. */
   stampBegun: 64,
 } as const;

@@ -20,6 +20,7 @@ import type { Shadow } from "./shadow.ts";
 // Private copies: V8 folds a module's own constants, but reads those of others at every use.
 const FAULT = Counter.fault;
 const FAULT_BAIL_REAL_FAULT = Counter.fault_bail_real_fault;
+const FAULT_CACHED_MMIO = Counter.fault_cached_mmio;
 const FAULT_EMULATE_FAILED = Counter.fault_emulate_failed;
 const FAULT_EMULATE_WP = Counter.fault_emulate_wp;
 const FAULT_EMULATE_WRITE = Counter.fault_emulate_write;
@@ -27,6 +28,7 @@ const FAULT_FIXED = Counter.fault_fixed;
 const FAULT_MMIO = Counter.fault_mmio;
 const GUEST_WALK = Counter.guest_walk;
 const RM_WRITE_FLUSH_TLB = Counter.rm_write_flush_tlb;
+const TRANSLATION_CACHE_HITS = Counter.translation_cache_hits;
 const CR0_WP = Cr0.wp;
 const ANSWER_EMULATED = FaultAnswer.emulated;
 const ANSWER_INJECT = FaultAnswer.inject;
@@ -60,7 +62,7 @@ export class FaultHandler {
 
   /** Handles a fault at `vcpu.faultLow/High` with hardware's error code. Answers a `FaultAnswer`. */
   handle(errorCode: number): number {
-    const { counters, switches, fastPath, domain } = this.#shadow;
+    const { counters, switches, fastPath, domain, fastEmulate } = this.#shadow;
     counters.add(FAULT);
     if (domain.isDead()) return ANSWER_STOP;
     if (switches["fast-fault-path"] && (errorCode & RESERVED) !== 0) {
@@ -68,9 +70,33 @@ export class FaultHandler {
       if (answer !== SLOW_PATH) return answer;
     }
     this.#deviceGfn = -1;
+    if (switches["fast-emulate"]) {
+      const answer = fastEmulate.answer(errorCode);
+      if (answer !== SLOW_PATH) return this.#afterHold(answer);
+    }
+    if (switches["translation-cache"] && this.#isCachedMmio(errorCode))
+      return this.#afterHold(ANSWER_EMULATED);
     return this.#afterHold(
       switches["lock-free-walk"] ? this.#walkWithoutLock(errorCode) : this.#walkWithLock(errorCode),
     );
+  }
+
+  /** Whether a device is where the access was last translated to, which is for `#afterHold` then. */
+  #isCachedMmio(errorCode: number): boolean {
+    const { vcpu, counters, p2m, emulation, translations } = this.#shadow;
+    if (emulation.crossesPages()) return false;
+    const gfn = translations.gfnOf(vcpu.faultLow, vcpu.faultHigh, this.#accessOf(errorCode));
+    if (gfn < 0 || p2m.frameOf(gfn) !== NO_MFN) return false;
+    counters.add(FAULT_CACHED_MMIO);
+    counters.add(TRANSLATION_CACHE_HITS);
+    emulation.resetEarlyUnshadow();
+    this.#deviceGfn = gfn;
+    return true;
+  }
+
+  /** What an access that faulted asks for, as in an access word. */
+  #accessOf(errorCode: number): number {
+    return (errorCode & (WRITE | USER | FETCH)) | (this.#shadow.vcpu.accessBits & IMPLICIT);
   }
 
   /** Walks and all the rest in one hold of the lock. */
@@ -112,10 +138,12 @@ export class FaultHandler {
 
   /** Walks the guest's tables for the access that faulted; true when they permit it. */
   #walk(errorCode: number): boolean {
-    const { vcpu, counters, guest } = this.#shadow;
-    const access = (errorCode & (WRITE | USER | FETCH)) | (vcpu.accessBits & IMPLICIT);
+    const { vcpu, counters, guest, translations } = this.#shadow;
+    const access = this.#accessOf(errorCode);
     counters.add(GUEST_WALK);
-    return guest.walk(vcpu.faultLow, vcpu.faultHigh, access, vcpu.alignmentCheck);
+    const passed = guest.walk(vcpu.faultLow, vcpu.faultHigh, access, vcpu.alignmentCheck);
+    if (passed) translations.noteWalk(vcpu.faultLow, vcpu.faultHigh, access);
+    return passed;
   }
 
   /** The guest's own fault. */

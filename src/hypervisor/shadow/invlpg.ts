@@ -9,8 +9,10 @@ const PRESENT = 1;
 
 /** True when the hardware's INVLPG must follow. */
 export function invalidatePage(shadow: Shadow, low: number, high: number): boolean {
-  const { counters, vcpu, memory, frames } = shadow;
+  const { counters, vcpu, memory, frames, fastEmulate, translations } = shadow;
   counters.add(Counter.invlpg);
+  fastEmulate.forget();
+  translations.forgetAll();
   let table: number;
   if (vcpu.register(VcpuCell.shadowLevels) === 4) {
     const root = memory.loadWord(vcpu.area + VcpuCell.hardwareRoot);

@@ -64,8 +64,9 @@ export class Pool {
 
   /** Gives the pages of a shadow back. Their contents stay until they are used again (spec 3.9). */
   free(head: Mfn): void {
-    const { frames, counters, switches } = this.#shadow;
+    const { frames, counters, switches, fastEmulate } = this.#shadow;
     counters.add(Counter.free);
+    fastEmulate.forgetEverywhere();
     let page = head;
     while (page !== 0) {
       const following = frames.sibling(page);

@@ -27,8 +27,10 @@ export class Roots {
    * have the order of spec 9.2: write access is revoked while the old root still serves the guesses.
    */
   updateCr3(): void {
-    const { lock, counters, guest, vcpu } = this.#shadow;
+    const { lock, counters, guest, vcpu, fastEmulate, translations } = this.#shadow;
     lock.acquire(LockSite.update_cr3);
+    fastEmulate.forget();
+    translations.forgetAll();
     counters.add(Counter.update_cr3);
     const format = guest.format();
     if (format === 3) snapshotPaeRoot(this.#shadow);

@@ -27,6 +27,11 @@ export function shadowTypeName(type: number): string {
 
 /** Bits of all level 1 and fake level 1 types, whose entries map pages. */
 export const LEAF_TYPES = (1 << 1) | (1 << 2) | (1 << 4) | (1 << 5) | (1 << 7) | (1 << 8);
+/** Bits of the types whose guest entries have 4 bytes. */
+export const WORD_ENTRY_TYPES = (1 << 1) | (1 << 2) | (1 << 3);
+/** Bits of the types whose guest entries have 8 bytes. */
+export const LONG_ENTRY_TYPES =
+  (1 << 4) | (1 << 5) | (1 << 6) | (1 << 7) | (1 << 8) | (1 << 9) | (1 << 11) | (1 << 12);
 const FAKE_LEAF_TYPES = (1 << 2) | (1 << 5) | (1 << 8);
 const TYPES_WITH_PARENTS = (1 << 1) | (1 << 4) | (1 << 7) | (1 << 9) | (1 << 11);
 

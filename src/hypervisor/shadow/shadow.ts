@@ -19,6 +19,7 @@ import type { P2m } from "../p2m.ts";
 import type { PagingBase } from "../paging-base.ts";
 import { ShadowChain } from "./chain.ts";
 import { Emulation } from "./emulate.ts";
+import { FastEmulate } from "./fast-emulate.ts";
 import { FastPath } from "./fast-path.ts";
 import { FaultHandler } from "./fault.ts";
 import { GuestState } from "../guest-state.ts";
@@ -34,8 +35,10 @@ import { References } from "./refcount.ts";
 import { Revocation } from "./revoke.ts";
 import { Roots } from "./roots.ts";
 import { EntrySetter } from "./set-entry.ts";
+import { SkipVerify } from "./skip-verify.ts";
 import { SplitAccess } from "./split-access.ts";
 import { ShadowTables } from "./shadow-tables.ts";
+import { TranslationCache } from "./translation-cache.ts";
 import { Unshadow } from "./unshadow.ts";
 import { Validation } from "./validate.ts";
 
@@ -77,6 +80,9 @@ export class Shadow implements PagingBase {
   readonly prefetch: Prefetch;
   readonly fastPath: FastPath;
   readonly freeWalk: LockFreeWalk;
+  readonly fastEmulate: FastEmulate;
+  readonly skipVerify: SkipVerify;
+  readonly translations: TranslationCache;
   readonly fault: FaultHandler;
   readonly roots: Roots;
   readonly modes: PagingModes;
@@ -113,6 +119,9 @@ export class Shadow implements PagingBase {
     this.prefetch = new Prefetch(this);
     this.fastPath = new FastPath(this);
     this.freeWalk = new LockFreeWalk(this);
+    this.fastEmulate = new FastEmulate(this);
+    this.skipVerify = new SkipVerify(this);
+    this.translations = new TranslationCache(this);
     this.fault = new FaultHandler(this);
     this.roots = new Roots(this);
     this.modes = new PagingModes(this);

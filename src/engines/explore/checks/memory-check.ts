@@ -139,6 +139,7 @@ export class MemoryCheck implements ExecutionCheck {
     const frame = cell >>> PAGE_SHIFT;
     const problem = this.#lifetimes.holderAccesses(frame);
     if (problem !== undefined) this.#fail(scheduler, thread, "lifetime", problem);
+    if (role === OPERAND) this.#judgeTranslation(scheduler, thread, cell, frame);
     const isStore = role === OPERAND || this.#roles.isGuestStore(scheduler.site[thread] ?? 0);
     if (kind === READ || isStore || !this.#isMapped(frame)) return;
     this.#entries.before(cell, scheduler.span[thread] ?? 1);
@@ -158,11 +159,18 @@ export class MemoryCheck implements ExecutionCheck {
       this.#fail(scheduler, thread, "lifetime", freed);
       return;
     }
-    const access = (NEEDS[vcpu.operation] ?? 0) | (vcpu.accessBits & PRIVILEGE);
     const { frames } = this.#machine;
     const isWrite = vcpu.operation === Operation.store || vcpu.operation === Operation.compareExchange;
     if (isWrite && (frames.shadowFlags(mfn(frame)) & SHADOWED) !== 0)
       this.#fail(scheduler, thread, "translation", `it writes to pagetable ${hex(frame)} without an exit`);
+    this.#judgeTranslation(scheduler, thread, cell, frame);
+  }
+
+  /** Whether the guest's tables let the operation in flight go where it goes, by itself or emulated. */
+  #judgeTranslation(scheduler: Scheduler, thread: number, cell: number, frame: number): void {
+    const vcpu = this.#hosted[thread]?.vcpu;
+    if (vcpu === undefined) return;
+    const access = (NEEDS[vcpu.operation] ?? 0) | (vcpu.accessBits & PRIVILEGE);
     // Of an access to two pages the second has the bytes that lie before the first one's.
     const start = vcpu.addressLow & (PAGE_BYTES - 1);
     const crosses = start + vcpu.size > PAGE_BYTES;
