@@ -5,12 +5,14 @@ const A = 0;
 const B = 2;
 const FAILED = 4;
 
-function setter({ memory }: ProgramWorld): void {
+/** A thread that writes both. */
+export function setter({ memory }: ProgramWorld): void {
   memory.storeWord(A, 1);
   memory.storeWord(B, -1);
 }
 
-function checker(world: ProgramWorld): void {
+/** A thread that must see both writes of a setter or none. */
+export function checker(world: ProgramWorld): void {
   const { memory } = world;
   const isOld = memory.loadWord(A) === 0 && memory.loadWord(B) === 0;
   world.check(
