@@ -8,6 +8,7 @@ import type { LoadedWorld } from "./load-world.ts";
 import { Ending, SCHEDULER } from "./scheduler.ts";
 import { createStrategy } from "./strategies/catalogue.ts";
 import type { StrategyName } from "./strategies/catalogue.ts";
+import type { Search } from "./strategy.ts";
 import { studyFailure } from "./failures/study-failure.ts";
 import type { StudiedFailure } from "./failures/study-failure.ts";
 import type { ExploreTarget } from "./target.ts";
@@ -130,7 +131,9 @@ export async function runExplorer(
   }
   const { world, codeHash } = loadedWorld;
   if (task.kind === "study") return studyFailure(world, task.chosen, task.key);
-  return exploreWorld(world, task, codeHash);
+  const { strategy: name, seed, worker } = task;
+  const strategy = createStrategy(name, { seed, onlySampling: worker > 0 });
+  return exploreWorld(world, { ...task, strategy }, codeHash);
 }
 
 /** Executes a world as a task says, on this thread. */
@@ -138,8 +141,10 @@ export function exploreWorld(world: World, task: WorldTask, codeHash: string): E
   return new Exploration(world, task).run(codeHash);
 }
 
-/** A task of which the world is made already. */
-export type WorldTask = Pick<ExploreTask, "strategy" | "seed" | "keepsGoing" | "worker" | "cells">;
+/** A task of which the world and the strategy are made already. */
+export interface WorldTask extends Pick<ExploreTask, "keepsGoing" | "cells"> {
+  readonly strategy: Search;
+}
 
 class Exploration {
   readonly #world: World;
@@ -164,8 +169,7 @@ class Exploration {
   }
 
   run(codeHash: string): ExploreReport {
-    const { strategy: name, seed, cells, worker } = this.#task;
-    const strategy = createStrategy(name, { seed, onlySampling: worker > 0 });
+    const { strategy, cells } = this.#task;
     const hashed = watched(this.#world, this.#hash);
     Atomics.add(cells, ExploreCell.ready, 1);
     const began = performance.now();

@@ -27,6 +27,8 @@ export interface Strategy {
 export interface Search extends Strategy {
   /** What the executions so far have shown of all the others, provided that none failed; null when nothing. */
   completed(): string | null;
+  /** Whether no execution is left that could show anything else. */
+  readonly hasAll?: boolean;
   /** About how many executions remain; null when the search has no end, or none that can be told. */
   remaining(): number | null;
   /** What an iteration's number and the seed do not say of the executions that follow. */

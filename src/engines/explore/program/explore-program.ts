@@ -1,8 +1,7 @@
 /** Explores a user's program from anywhere: a test, a script. */
-import { ExploreCell } from "../explorer.ts";
 import type { ExploreReport } from "../explorer.ts";
 import { writeFailureFiles } from "../failures/failure-files.ts";
-import { Worker } from "node:worker_threads";
+import { availableParallelism } from "node:os";
 import { basename, extname, isAbsolute, relative } from "node:path";
 import process from "node:process";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -16,7 +15,8 @@ import type { StrategyName } from "../strategies/catalogue.ts";
 import { wantFile } from "./loading-error.ts";
 import type { ProgramTarget } from "../target.ts";
 import { writeInput } from "./input-text.ts";
-import type { ProgramAnswer, ProgramStudy, ProgramTask } from "./program-thread.ts";
+import { ProgramCrew } from "./program-crew.ts";
+import type { ProgramStudy } from "./program-thread.ts";
 import { writeProgramToken } from "./program-token.ts";
 import { writeDirectives } from "./schedule-text.ts";
 
@@ -32,6 +32,11 @@ export interface ExploreOptions {
   readonly strategy?: StrategyName;
   /** From which all that is random follows. Default 1: a test does the same every time. */
   readonly seed?: number;
+  /**
+   * Threads that explore. The result of a number of executions is the same for all. Default: one, and one for each core
+   * once it has taken a second.
+   */
+  readonly workers?: number;
   /** Scheduling points after which an execution is given up. Default 20,000. */
   readonly steps?: number;
   /** Whether `Atomics.wait` may return without having been notified. Default false. */
@@ -70,15 +75,10 @@ const DEFAULTS = {
   steps: 20_000,
   failures: "failures",
 } as const;
-const WORKER = new URL("../../../../workers/program-worker.ts", import.meta.url);
-const THREADS_KEPT = 8;
-/** Cells of a task, as `ExploreCell` has them. */
-const TASK_CELLS = Object.keys(ExploreCell).length;
-const LAST = 1;
-const OVER = 2;
+const CREWS_KEPT = 8;
 
 /** Threads by program: a module is translated once, however often it is explored. */
-const threads = new Map<string, ProgramThread>();
+const crews = new Map<string, ProgramCrew>();
 
 /**
  * Explores the program of a module: its default export is main, a thread that spawns others. Throws UsageError, in one
@@ -88,10 +88,6 @@ export async function explore(program: URL | string, options: ExploreOptions = {
   const url = urlOf(program);
   wantFile(url);
   const { executions, strategy, seed, steps, seconds, failures } = checked(url, { ...DEFAULTS, ...options });
-  const cells = new Int32Array(new SharedArrayBuffer(4 * TASK_CELLS));
-  cells[LAST] = executions - 1;
-  const timer =
-    seconds === undefined ? undefined : setTimeout(() => Atomics.store(cells, OVER, 1), 1000 * seconds);
   const target: ProgramTarget = {
     kind: "program",
     module: relative(process.cwd(), fileURLToPath(url)),
@@ -100,85 +96,57 @@ export async function explore(program: URL | string, options: ExploreOptions = {
     pointsMax: steps,
   };
   const schedule = options.schedule ?? null;
-  const answer = await threadFor(url).ask({ target, strategy, seed, schedule, cells });
-  clearTimeout(timer);
-  if (answer.kind === "refused") throw new UsageError(answer.message);
-  const { report, failure: study } = answer;
+  const { workers } = options;
+  const cores = availableParallelism();
+  const task = { target, strategy, seed, schedule, executions, seconds, workers, cores };
+  const parts = await crewFor(url).explore(task);
+  const sum = (of: (report: ExploreReport) => number): number =>
+    parts.reduce((total, { report }) => total + of(report), 0);
+  const all = sum((report) => report.executions);
+  const failed = parts.at(-1);
+  const study = failed?.failure ?? null;
+  // Executions are numbered as if one thread had made them all.
+  const before = all - (failed?.report.executions ?? 0);
+  const first =
+    study === null ? null : { ...study, iteration: before + (failed?.report.executions ?? 1) - 1 };
   const folder = schedule === null ? (failures ?? null) : null;
-  const failure = study === null ? null : await failureOf(study, target, report, folder);
-  const { points, capped, completed, nondeterminism } = report;
-  return { program: url, executions: report.executions, points, capped, completed, nondeterminism, failure };
+  const codeHash = failed?.report.codeHash ?? "";
+  return {
+    program: url,
+    executions: all,
+    points: sum((report) => report.points),
+    capped: sum((report) => report.capped),
+    completed: parts.findLast(({ report }) => report.completed !== null)?.report.completed ?? null,
+    nondeterminism: parts.find(({ report }) => report.nondeterminism !== null)?.report.nondeterminism ?? null,
+    failure: first === null ? null : await failureOf(first, target, codeHash, folder),
+  };
 }
 
 /** A failure as people are told of it, with its files below a folder. */
 async function failureOf(
   { directives, ...study }: ProgramStudy,
   target: ProgramTarget,
-  { codeHash, failing }: ExploreReport,
+  codeHash: string,
   folder: string | null,
 ): Promise<ProgramFailure> {
   const token = writeProgramToken({ target, codeHash, key: study.key, directives });
-  const failure: ExploreFailure = { ...study, times: failing, token, folder: null };
+  const failure: ExploreFailure = { ...study, times: 1, token, folder: null };
   const scenario = basename(target.module, extname(target.module));
   const file = { scenario, codeHash, target, directives, failure };
   const written = folder === null ? null : await writeFailureFiles(folder, file);
   return { ...failure, folder: written, schedule: writeDirectives(directives) };
 }
 
-/** A worker and the tasks that wait for it. */
-class ProgramThread {
-  readonly #worker: Worker;
-  #turn: Promise<unknown> = Promise.resolve();
-  #died: Error | undefined;
-
-  constructor(url: string) {
-    this.#worker = new Worker(WORKER, {
-      workerData: { url },
-      execArgv: ["--disable-warning=ExperimentalWarning"],
-    });
-    this.#worker.on("error", (error: Error) => {
-      this.#died = error;
-    });
-    this.#worker.unref();
-  }
-
-  /** One task after another. */
-  ask(task: ProgramTask): Promise<ProgramAnswer> {
-    const answer = this.#turn.then(() => this.#perform(task));
-    this.#turn = answer.catch(() => undefined);
-    return answer;
-  }
-
-  end(): void {
-    void this.#turn.then(() => this.#worker.terminate());
-  }
-
-  #perform(task: ProgramTask): Promise<ProgramAnswer> {
-    if (this.#died !== undefined) return Promise.reject(this.#died);
-    this.#worker.ref();
-    return new Promise<ProgramAnswer>((resolve, reject) => {
-      const onAnswer = (answer: ProgramAnswer): void => {
-        this.#worker.off("error", reject);
-        this.#worker.unref();
-        resolve(answer);
-      };
-      this.#worker.once("message", onAnswer);
-      this.#worker.once("error", reject);
-      this.#worker.postMessage(task);
-    });
-  }
-}
-
-function threadFor(url: string): ProgramThread {
-  const known = threads.get(url);
+function crewFor(url: string): ProgramCrew {
+  const known = crews.get(url);
   if (known !== undefined) return known;
-  const [oldest] = threads;
-  if (threads.size >= THREADS_KEPT && oldest !== undefined) {
-    threads.delete(oldest[0]);
+  const [oldest] = crews;
+  if (crews.size >= CREWS_KEPT && oldest !== undefined) {
+    crews.delete(oldest[0]);
     oldest[1].end();
   }
-  const made = new ProgramThread(url);
-  threads.set(url, made);
+  const made = new ProgramCrew(url);
+  crews.set(url, made);
   return made;
 }
 
@@ -195,6 +163,8 @@ function checked(url: string, options: ResolvedOptions): ResolvedOptions {
   wholeNumber(name("executions"), String(executions), { min: 1, max: 2 ** 31 - 1 });
   wholeNumber(name("seed"), String(seed), { min: 0, max: 2 ** 32 - 1 });
   wholeNumber(name("steps"), String(steps), { min: 1, max: POINTS_MAX });
+  if (options.workers !== undefined)
+    wholeNumber(name("workers"), String(options.workers), { min: 1, max: 256 });
   if (seconds !== undefined)
     decimalNumber(name("seconds"), String(seconds), { min: 0.001, max: 7 * 24 * 3600 });
   return options;

@@ -8,12 +8,15 @@ import { exploreWorld } from "../explorer.ts";
 import type { ExploreReport } from "../explorer.ts";
 import { countSwitches } from "../failures/minimise.ts";
 import { UnseenAccessError } from "../raw-access.ts";
+import { createStrategy } from "../strategies/catalogue.ts";
 import type { StrategyName } from "../strategies/catalogue.ts";
 import { described, studyFailure } from "../failures/study-failure.ts";
 import type { StudiedFailure } from "../failures/study-failure.ts";
 import { loadingError } from "./loading-error.ts";
 import type { ExploreFailure } from "../../../report/types.ts";
 import type { ProgramTarget } from "../target.ts";
+import type { Search } from "../strategy.ts";
+import type { Part } from "./parts.ts";
 import { UserWorld } from "./user-world.ts";
 
 /** An exploration of the program. Plain data. */
@@ -23,6 +26,7 @@ export interface ProgramTask {
   readonly seed: number;
   /** Replays this schedule instead, once; null explores. */
   readonly schedule: string | null;
+  readonly part: Part;
   readonly cells: Int32Array;
 }
 
@@ -31,7 +35,13 @@ export type ProgramStudy = Omit<StudiedFailure, "orders"> & Pick<ExploreFailure,
 
 /** The answer to a task. Plain data. */
 export type ProgramAnswer =
-  | { readonly kind: "explored"; readonly report: ExploreReport; readonly failure: ProgramStudy | null }
+  | {
+      readonly kind: "explored";
+      readonly report: ExploreReport;
+      readonly failure: ProgramStudy | null;
+      /** Whether the search that the part belongs to has tried everything. */
+      readonly isExhausted: boolean;
+    }
   /** What the user must know; errors lose their class between threads. */
   | { readonly kind: "refused"; readonly message: string };
 
@@ -59,13 +69,25 @@ function urlOf(data: unknown): string {
 function perform(world: UserWorld, codeHash: string, task: ProgramTask): ProgramAnswer {
   world.take(task.target);
   if (task.schedule !== null) return replayed(world, codeHash, task.schedule);
-  const report = exploreWorld(world, { ...task, keepsGoing: false, worker: 0 }, codeHash);
+  const strategy = strategyOf(task);
+  const report = exploreWorld(world, { strategy, cells: task.cells, keepsGoing: false }, codeHash);
+  const isExhausted = strategy.hasAll === true;
   const [first] = report.failures;
   // What cannot be repeated cannot be studied.
   if (first === undefined || report.nondeterminism !== null)
-    return { kind: "explored", report, failure: null };
+    return { kind: "explored", report, failure: null, isExhausted };
   const study = studyFailure(world, first.chosen, first.key);
-  return { kind: "explored", report, failure: { ...study, iteration: first.iteration } };
+  return { kind: "explored", report, failure: { ...study, iteration: first.iteration }, isExhausted };
+}
+
+/** The search that a later part goes on with. */
+let search: Search | undefined;
+
+function strategyOf({ strategy, seed, part }: ProgramTask): Search {
+  if (!part.isSearch) return createStrategy(strategy, { seed, onlySampling: true });
+  if (part.from === 0) search = undefined;
+  search ??= createStrategy(strategy, { seed, onlySearching: true });
+  return search;
 }
 
 function replayed(world: UserWorld, codeHash: string, schedule: string): ProgramAnswer {
@@ -89,11 +111,11 @@ function replayed(world: UserWorld, codeHash: string, schedule: string): Program
     repeated: 0,
     nondeterminism: null,
   };
-  if (first === undefined) return { kind: "explored", report, failure: null };
+  if (first === undefined) return { kind: "explored", report, failure: null, isExhausted: false };
   const switches = countSwitches(execution.trace);
   const study = described(world, execution, keyOfFailure(first));
   const failure = { ...study, before: switches, after: switches, replays: 1, orders: null, iteration: 0 };
-  return { kind: "explored", report, failure };
+  return { kind: "explored", report, failure, isExhausted: false };
 }
 
 function explanation(error: unknown): string {

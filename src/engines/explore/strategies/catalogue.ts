@@ -21,11 +21,13 @@ export interface StrategyOptions {
   readonly boundMax?: number;
   /** `portfolio` without the systematic searches: for all workers of a campaign but one. Default false. */
   readonly onlySampling?: boolean;
+  /** `portfolio` with nothing but the systematic searches: it ends when they have. Default false. */
+  readonly onlySearching?: boolean;
 }
 
 const MAKERS = {
-  portfolio: ({ seed, onlySampling }: StrategyOptions): Search =>
-    new Portfolio({ seed, isSystematic: onlySampling !== true }),
+  portfolio: ({ seed, onlySampling = false, onlySearching = false }: StrategyOptions): Search =>
+    new Portfolio({ seed, isSystematic: !onlySampling, isSampling: !onlySearching }),
   random: ({ seed }: StrategyOptions): Search => new RandomWalk(seed),
   pct: ({ seed, depth }: StrategyOptions): Search =>
     new Pct({ seed, depthMin: depth ?? 1, depthMax: depth ?? DEPTH_MOST }),

@@ -37,12 +37,15 @@ export interface PortfolioOptions {
   readonly seed: number;
   /** Whether tiny and small programs are searched systematically first. One worker of a campaign is enough for that. */
   readonly isSystematic: boolean;
+  /** Whether there are other turns than those of the searches. */
+  readonly isSampling: boolean;
 }
 
 /** Several strategies by turns. */
 export class Portfolio implements Search {
   readonly name = "portfolio";
   readonly #seed: number;
+  readonly #isSampling: boolean;
   readonly #turns = new RandomStream(0);
   readonly #walk: RandomWalk;
   readonly #uniform: UniformWalk;
@@ -58,8 +61,9 @@ export class Portfolio implements Search {
   #searched = 0;
   #executions = 0;
 
-  constructor({ seed, isSystematic }: PortfolioOptions) {
+  constructor({ seed, isSystematic, isSampling }: PortfolioOptions) {
     this.#seed = seed;
+    this.#isSampling = isSampling;
     this.#measuring = isSystematic ? MEASURING : 0;
     this.#walk = new RandomWalk(derivedSeed(seed, 1));
     this.#uniform = new UniformWalk(derivedSeed(seed, 2));
@@ -75,7 +79,7 @@ export class Portfolio implements Search {
 
   begin(scheduler: Scheduler, iteration: number): boolean {
     if (this.#measuring > 0) return this.#walk.begin(scheduler, iteration);
-    const isSearchesTurn = ++this.#executions % SYSTEMATIC_ONE_IN === 0;
+    const isSearchesTurn = !this.#isSampling || ++this.#executions % SYSTEMATIC_ONE_IN === 0;
     for (let search = this.#searches[0]; search !== undefined; search = this.#searches[0]) {
       if (!isSearchesTurn) break;
       this.#active = search;
@@ -85,6 +89,7 @@ export class Portfolio implements Search {
       this.#searched = 0;
       this.#searches.shift();
     }
+    if (!this.#isSampling) return false;
     this.#active = this.#turnOf(iteration);
     return this.#active.begin(scheduler, iteration);
   }
@@ -104,6 +109,11 @@ export class Portfolio implements Search {
   end(scheduler: Scheduler, ending: number): void {
     this.#active.end(scheduler, ending);
     if (this.#measuring > 0 && --this.#measuring === 0) this.#plan();
+  }
+
+  /** Whether a search has tried everything. */
+  get hasAll(): boolean {
+    return this.#searches[0]?.hasAll === true;
   }
 
   completed(): string | null {
