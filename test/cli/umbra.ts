@@ -14,12 +14,13 @@ export interface Run {
   readonly err: string;
 }
 
-/** Starts `umbra` with these arguments; `whileRunning` gets the process and what it has written so far. */
+/** Starts `umbra` with these arguments; `whileRunning` gets the process and what it has written so far. It works in `cwd`. */
 export async function umbra(
   args: readonly string[],
   whileRunning: (child: ChildProcess, out: () => string) => void = () => undefined,
+  cwd = ROOT,
 ): Promise<Run> {
-  const child = spawn(process.execPath, [BIN, ...args], { cwd: ROOT, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, [BIN, ...args], { cwd, stdio: ["ignore", "pipe", "pipe"] });
   let out = "";
   let err = "";
   child.stdout.setEncoding("utf8").on("data", (text: string) => {

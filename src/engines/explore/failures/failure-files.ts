@@ -1,5 +1,6 @@
 /** A failure as files: `failures/<id>/failure.json` and a link `latest` to the last. */
 import { createHash } from "node:crypto";
+import { existsSync, statSync } from "node:fs";
 import { mkdir, readFile, rm, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { ExploreFailure } from "../../../report/types.ts";
@@ -7,6 +8,7 @@ import { UsageError } from "../../errors.ts";
 import { writeWhole } from "../../output-file.ts";
 import type { Directive } from "../directives.ts";
 import type { ExploreTarget } from "../target.ts";
+import { locatedTarget, portableTarget } from "./portable-target.ts";
 
 /** What a failure's file holds. */
 export interface FailureFile {
@@ -24,7 +26,8 @@ const NAME = "failure.json";
 const ID_DIGITS = 8;
 
 /** Writes a failure into a folder of its own below `folder`; its path, or null when that cannot be. */
-export async function writeFailureFiles(folder: string, file: FailureFile): Promise<string | null> {
+export async function writeFailureFiles(folder: string, found: FailureFile): Promise<string | null> {
+  const file = { ...found, target: portableTarget(found.target) };
   const id = `${file.scenario}-${digestOf(file).slice(0, ID_DIGITS)}`;
   const path = join(folder, id);
   try {
@@ -42,20 +45,28 @@ export async function writeFailureFiles(folder: string, file: FailureFile): Prom
 
 /** Reads a failure's file, or the one in a failure's folder. Throws UsageError when it cannot be used. */
 export async function readFailureFile(path: string): Promise<FailureFile> {
-  const text = await readFile(path.endsWith(".json") ? path : join(path, NAME), "utf8").catch(
-    (error: unknown) => {
-      throw new UsageError(
-        `${path}: cannot be read: ${error instanceof Error ? error.message : String(error)}`,
-      );
-    },
-  );
+  const text = await readFile(fileOf(path), "utf8").catch((error: unknown) => {
+    throw new UsageError(
+      `${path}: cannot be read: ${error instanceof Error ? error.message : String(error)}`,
+    );
+  });
   const content = parsed(text, path);
   const { version, digest, ...file } = content;
   if (version !== VERSION)
     throw new UsageError(`${path}: version is ${String(version)}, this Umbra reads ${String(VERSION)}`);
   if (!isFailureFile(file)) throw new UsageError(`${path}: this is no failure of umbra explore`);
   if (digest !== digestOf(file)) throw new UsageError(`${path}: digest does not match: the file was changed`);
-  return file;
+  return { ...file, target: locatedTarget(file.target, path) };
+}
+
+/** A failure's file, which may be named by its folder. */
+function fileOf(path: string): string {
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory() !== true) return path;
+  const file = join(path, NAME);
+  if (existsSync(file)) return file;
+  const latest = join(path, "latest");
+  const hint = existsSync(join(latest, NAME)) ? `: perhaps ${latest}` : "";
+  throw new UsageError(`${path}: this folder has no ${NAME}${hint}`);
 }
 
 function parsed(text: string, path: string): Record<string, unknown> {
