@@ -42,6 +42,7 @@ export { AccessOracle } from "./guest/accessed-dirty.ts";
 export {
   Cr0,
   Cr4,
+  DomctlAnswer,
   Efer,
   EntryFlag,
   FaultCode,

@@ -191,6 +191,7 @@ function* poolTotal(view: AuditView, free: ReadonlySet<number>): Iterable<string
     if (view.frames.type(frame) === 0 && !free.has(number))
       yield `page ${hex(number)} is free but not on the list`;
   }
-  const total = view.machine.domain.read(DomainCell.poolTotal);
+  const { domain } = view.machine;
+  const total = domain.read(DomainCell.poolTotal) + domain.read(DomainCell.p2mPages);
   if (pages !== total) yield `the pool has ${String(pages)} pages, its count says ${String(total)}`;
 }

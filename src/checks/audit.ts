@@ -24,6 +24,7 @@ import {
   magicEntriesAreTrue,
   upperEntriesFollowGuest,
 } from "./audit-entries.ts";
+import { dirtyTreesAreExact, writablePagesAreDirty } from "./audit-dirty.ts";
 import { flagsMatchShadows, shadowsAreHashed, shadowsAreUnique } from "./audit-hash.ts";
 import { rootsAreLoaded } from "./audit-roots.ts";
 import { cachedTablesAreTables, tlbsMapGuestMemory, tlbsRespectPagetables } from "./audit-tlb.ts";
@@ -53,6 +54,8 @@ export const INVARIANTS: readonly Invariant[] = [
   pinnedListIsExact,
   poolIsComplete,
   heapIsComplete,
+  writablePagesAreDirty,
+  dirtyTreesAreExact,
 ];
 
 /** Findings of one invariant that are kept: the rest say the same. */

@@ -79,7 +79,7 @@ export class Dirt {
       this.page(frame);
       this.record(frame);
     }
-    for (const topic of ["hash", "pinned", "pool", "heap"] as const) this.#topics.add(topic);
+    for (const topic of ["hash", "pinned", "pool", "heap", "dirty"] as const) this.#topics.add(topic);
   }
 
   /** All that was written since the last `undo` is to be looked at again: the memory has been restored. */
@@ -125,9 +125,13 @@ export class Dirt {
   }
 
   #domain(offset: number): void {
-    if (offset >= DomainCell.heapHead) this.#topics.add("heap");
+    if (offset >= DomainCell.heapHead && offset <= DomainCell.heapFree) this.#topics.add("heap");
     else if (offset === DomainCell.pinnedHead || offset === DomainCell.pinnedTail) this.#topics.add("pinned");
-    else if (offset >= DomainCell.poolHead && offset <= DomainCell.poolTotal) this.#topics.add("pool");
+    else if (offset >= DomainCell.logDirty && offset <= DomainCell.p2mPages) {
+      this.#topics.add("dirty");
+      // Pages that may be written without a fault are others from now on, wherever they are mapped.
+      if (offset === DomainCell.logDirty || offset === DomainCell.harvestTree) this.everything();
+    } else if (offset >= DomainCell.poolHead && offset <= DomainCell.poolTotal) this.#topics.add("pool");
   }
 
   /** A root slot lets go of what it names; what it will name is looked at by `LiveView`. */

@@ -29,6 +29,22 @@ export interface Toolstack {
   allocation(): number;
   /** Writes to guest memory as a device does, and tells the paging interface. Address a multiple of 4. */
   deviceWrite(address: number, value: number): void;
+  /** Begins to log which pages are written. A `DomctlAnswer`, as of all calls that follow. */
+  enableLogDirty(): number;
+  /** Ends that. */
+  disableLogDirty(): number;
+  /** Takes the pages written since the last harvest: a bit for each in whole words. The domain is paused or runs on. */
+  harvestDirty(bitmap: Int32Array, isPaused: boolean): number;
+  /** The same without taking them. */
+  peekDirty(bitmap: Int32Array): number;
+  /** Stops all vCPUs; returns when none runs. */
+  pauseDomain(): void;
+  /** Lets them run on. */
+  unpauseDomain(): void;
+  /** Copies the first words of a page to a place of `into`. False when no memory is there. */
+  readPage(gfn: number, into: Int32Array, at: number, words: number): boolean;
+  /** Records something wrong that the toolstack's program has found. */
+  violation(check: string, message: string): void;
   /** Destroys the domain while its vCPUs run. */
   destroy(): void;
   /** Lets at least so many guest operations of all vCPUs pass, or returns when the run is over. */

@@ -9,6 +9,8 @@ import { ring } from "../memory/wait.ts";
 import { LockSite } from "../locks/lock-class.ts";
 import type { RecursiveLock } from "../locks/lock.ts";
 import type { Finding } from "../machine/vcpu.ts";
+import { DomainPause } from "./domain-pause.ts";
+import { LogDirtyControl } from "./log-dirty-control.ts";
 import type { PagingInterface } from "./paging-interface.ts";
 import type { PagingBase } from "./paging-base.ts";
 import { shadowOf } from "./shadow/shadow-paging.ts";
@@ -21,6 +23,10 @@ export class DomainControl {
   readonly base: PagingBase;
   readonly paging: PagingInterface;
   readonly p2mLock: RecursiveLock;
+  /** Domctl of the log of dirty pages. */
+  readonly dirty: LogDirtyControl;
+  /** Stops all vCPUs and lets them go. */
+  readonly pause: DomainPause;
   readonly #pages: GuestPages;
 
   constructor(base: PagingBase, paging: PagingInterface, p2mLock: RecursiveLock) {
@@ -29,11 +35,35 @@ export class DomainControl {
     this.paging = paging;
     this.p2mLock = p2mLock;
     this.#pages = new GuestPages(base);
+    this.pause = new DomainPause(base.vcpu);
+    const { vcpu, domain, lock, config } = base;
+    this.dirty = new LogDirtyControl({
+      vcpu,
+      domain,
+      lock,
+      paging,
+      pause: this.pause,
+      ramPages: config.ramPages,
+    });
   }
 
   /** The toolstack's own parts of shadow mode, for variants of single ones. Throws in another mode. */
   get shadow(): Shadow {
     return shadowOf(this.paging);
+  }
+
+  /**
+   * Copies the first words of a page, as many as `into` has room for from `at` on, up to `words`. False: no memory is
+   * there. What vCPUs write meanwhile is in the copy or not.
+   */
+  readPage(gfn: number, into: Int32Array, at: number, words: number): boolean {
+    const { p2m, memory } = this.base;
+    this.p2mLock.acquire(LockSite.domctl);
+    const frame = p2m.frameOf(gfn);
+    if (frame !== NO_MFN)
+      for (let word = 0; word < words; word++) into[at + word] = memory.loadWord((frame << 10) | word);
+    this.p2mLock.release();
+    return frame !== NO_MFN;
   }
 
   /** Takes a page from the guest. A page in use as a root crashes the domain, as in Xen. */
@@ -45,6 +75,7 @@ export class DomainControl {
       this.base.p2m.writeEntry(gfn, NO_MFN);
       this.base.frames.setBack(old, -1);
       this.#pages.putReference(old);
+      this.paging.logDirty.markPage(gfn);
       this.paging.endP2mWrite(gfn);
     }
     this.p2mLock.release();
@@ -72,6 +103,7 @@ export class DomainControl {
         frames.setShadowFlags(frame, 0);
         frames.setBack(frame, gfn);
         p2m.writeEntry(gfn, frame);
+        this.paging.logDirty.markPage(gfn);
         added = true;
       }
       this.paging.endP2mWrite(gfn);
@@ -127,6 +159,7 @@ export class DomainControl {
   beginDestroy(): void {
     const { domain, memory, layout, config } = this.base;
     domain.beginDestroy();
+    this.pause.letGo();
     for (let id = 0; id < config.vcpus; id++) ring(memory, vcpuArea(layout, vcpuId(id)), Doorbell.stop);
   }
 

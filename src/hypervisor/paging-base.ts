@@ -20,7 +20,7 @@ export interface PagingBase {
   readonly domain: Domain;
   readonly heap: Heap;
   readonly p2m: P2m;
-  /** The paging lock. Only the mode takes it, and whoever takes the domain apart. */
+  /** The paging lock. Only the mode takes it, domctl, and whoever takes the domain apart. */
   readonly lock: RecursiveLock;
   readonly device: Device;
 }

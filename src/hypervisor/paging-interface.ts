@@ -4,6 +4,7 @@
  */
 import type { Exits } from "../machine/exits.ts";
 import type { GuestState } from "./guest-state.ts";
+import type { LogDirty } from "./log-dirty.ts";
 
 /** Paging assistance for one vCPU. The exits of the vCPU are part of it. */
 export interface PagingInterface extends Exits {
@@ -34,6 +35,19 @@ export interface PagingInterface extends Exits {
   setAllocation(pages: number): number;
   /** Pages that the mode has. */
   allocation(): number;
+
+  /** The log of dirty pages; the mode marks what its guest writes. */
+  readonly logDirty: LogDirty;
+  /**
+   * No page stays mapped as it was: each mapping is made anew, by the rules of then, and every vCPU has flushed. For this
+   * and the next the caller holds the mode's lock.
+   */
+  dropMappings(): void;
+  /**
+   * Takes write access from a part of all mappings, from a position on, the first of which is 0. Answers the next, or -1
+   * when no page can be written without a fault that was not made writable since, and every vCPU has flushed.
+   */
+  protectPart(position: number): number;
 
   /** A device stored a word into guest memory. False when the address is no memory. */
   deviceWrite(address: number, value: number): boolean;

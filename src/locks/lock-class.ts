@@ -30,6 +30,8 @@ export const LockSite = {
   test: 17,
   emulate_write: 18,
   fast_path: 19,
+  log_dirty: 20,
+  domctl: 21,
 } as const;
 
 /** The name of a place that takes locks. */
@@ -50,7 +52,14 @@ const DECLARATIONS: Readonly<Record<LockName, Pick<LockClass, "rank" | "recurses
   p2m: { rank: 16, recursesAt: [] },
   paging: {
     rank: 64,
-    recursesAt: ["remove_shadows", "remove_all_mappings", "update_cr3", "p2m_write", "emulate_write"],
+    recursesAt: [
+      "remove_shadows",
+      "remove_all_mappings",
+      "update_cr3",
+      "p2m_write",
+      "emulate_write",
+      "log_dirty",
+    ],
   },
   heap: { rank: 72, recursesAt: [] },
 };

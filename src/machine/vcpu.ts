@@ -19,6 +19,7 @@ import { Operation, OTHER_OPERATION, Status } from "./exits.ts";
 import type { Exits, InterruptHandler } from "./exits.ts";
 import { FlushMailbox } from "./flush.ts";
 import { PhysicalAccess } from "./physical-access.ts";
+import { Parking } from "./parking.ts";
 import { MemoryAccess } from "./memory-access.ts";
 import { SavedOperation } from "./saved-operation.ts";
 import { StructureCache } from "./structure-cache.ts";
@@ -35,7 +36,6 @@ const DOING_GUEST = Doing.guest;
 const DOING_HALTED = Doing.halted;
 const DOING_HYPERCALL = Doing.hypercall;
 const DOING_INVLPG = Doing.invlpg;
-const DOING_PARKED = Doing.parked;
 const DOING_WRITE_CR = Doing.writeCr;
 const RING_FLUSH = Doorbell.flush;
 const RING_INTERRUPT = Doorbell.interrupt;
@@ -123,7 +123,7 @@ export class Vcpu {
 
   readonly #access: MemoryAccess;
   readonly #recent: RecentOperations;
-  readonly #parkCell: number;
+  readonly #parking: Parking;
   #operations = 0;
 
   constructor(memory: SharedMemory, layout: Layout, id: VcpuId, clock: Clock) {
@@ -140,7 +140,7 @@ export class Vcpu {
     this.physical = new PhysicalAccess(memory);
     this.#access = new MemoryAccess(this);
     this.#recent = new RecentOperations(memory, layout, id);
-    this.#parkCell = layout.regions.control.offset + PARK_CELL;
+    this.#parking = new Parking(this);
   }
 
   /** Privilege of the accesses that follow. A supervisor access at CPL 3 is an implicit one (descriptor tables, say). */
@@ -251,7 +251,7 @@ export class Vcpu {
     let bits = this.memory.loadWord(doorbell);
     while ((bits & ~(RING_FLUSH | RING_PARK)) === 0) {
       if ((bits & RING_PARK) !== 0) {
-        this.#park();
+        this.#parking.park();
         this.noteDoing(DOING_HALTED);
         this.mailbox.setState(VcpuState.halted);
       } else {
@@ -352,7 +352,7 @@ export class Vcpu {
   #service(bits: number): boolean {
     if ((bits & RING_FLUSH) !== 0) this.mailbox.serve();
     if ((bits & RING_STOP) !== 0) return false;
-    if ((bits & RING_PARK) !== 0) this.#park();
+    if ((bits & RING_PARK) !== 0) this.#parking.park();
     if ((bits & RING_INTERRUPT) !== 0) this.#takeInterrupts();
     return true;
   }
@@ -371,24 +371,6 @@ export class Vcpu {
     saved.restore(this);
     this.interruptHandler = handler;
   }
-
-  #park(): void {
-    this.noteDoing(DOING_PARKED);
-    this.memory.andWord(this.area + CELL_DOORBELL, ~RING_PARK);
-    // Asked again once it counts as running: whoever asked meanwhile may have taken it for parked still.
-    do {
-      this.mailbox.setState(VcpuState.parked);
-      while (this.memory.loadWord(this.#parkCell) === 1) {
-        this.mailbox.serve();
-        this.waiter.waitWhile(this.#parkCell, 1);
-      }
-      this.mailbox.setState(VcpuState.running);
-    } while (this.memory.loadWord(this.#parkCell) === 1);
-    this.noteDoing(DOING_GUEST);
-  }
 }
-
-/** Offset in the control region of the word that is 1 while vCPUs shall stay parked; a wait pair. */
-export const PARK_CELL = 4;
 
 const FINDINGS_MAX = 100;

@@ -88,6 +88,10 @@ export const COUNTERS = {
   interrupts: "interrupts taken from another vCPU",
   hypercalls: "hypercalls",
   halts: "HLT executed",
+  dirty_marks: "pages that became dirty while writes are logged",
+  dirty_marks_failed: "marks for which the pool had no page",
+  harvests: "harvests of dirty pages",
+  harvest_protected: "writable leaves that a harvest without a pause protected",
 } as const;
 
 /** The name of a counter. */

@@ -47,6 +47,27 @@ export const DomainCell = {
   heapHead: 24,
   heapTail: 25,
   heapFree: 26,
+  /** 1 while writes are logged (spec 11). */
+  logDirty: 32,
+  /** Top node of the tree of dirty pages, 0 while nothing is dirty; bits set in it; marks for which no page was left. */
+  dirtyTree: 33,
+  dirtyCount: 34,
+  failedMarks: 35,
+  /** Faults fixed since the last harvest. */
+  dirtyFaults: 36,
+  /** The same of the tree that a harvest has taken and not yet handed over. */
+  harvestTree: 37,
+  harvestCount: 38,
+  harvestFailed: 39,
+  harvestFaults: 40,
+  /** Whose domctl is unfinished: 1 and the number of the thread, 0 for nobody. Which one, and how far it is. */
+  domctlCaller: 41,
+  domctlOperation: 42,
+  domctlPosition: 43,
+  /** Pages of the pool that are lent to the p2m and the tree of dirty pages (spec 12.4). */
+  p2mPages: 44,
+  /** Atomic, a wait pair: how often the toolstack has paused the domain. */
+  pauses: 46,
 } as const;
 
 /** Guards of the cells that the paging lock alone does not guard. */
@@ -65,6 +86,17 @@ export const DOMAIN_CELL_GUARDS: Readonly<Partial<Record<keyof typeof DomainCell
     anybody: "reads",
     because: "the toolstack alone changes the size, and it is the toolstack that asks without the lock",
   },
+  p2mPages: {
+    guard: "paging lock",
+    anybody: "reads",
+    because: "only for the size that is reported",
+  },
+  logDirty: {
+    guard: "paging lock",
+    anybody: "reads",
+    because: "whoever finds it set asks again under the lock; who finds it clear wrote before logging was on",
+  },
+  pauses: { guard: "atomic", publishes: true, because: "the toolstack sets it while vCPUs run" },
   tornDown: {
     guard: "paging lock",
     anybody: "reads",
@@ -108,3 +140,21 @@ export function crashText(reason: number): string {
       return `reason ${String(reason)}`;
   }
 }
+
+/** What a domctl answers: 0 or above is no refusal (spec 11.1). */
+export const DomctlAnswer = {
+  done: 0,
+  /** It was interrupted; the same call goes on. */
+  again: 1,
+  /** A domain must not do this to itself. */
+  onItself: -1,
+  dying: -2,
+  /** Another domctl is unfinished. */
+  busy: -3,
+  /** On when it is on, off when it is off, or a harvest of what is not logged. */
+  wrongMode: -4,
+  /** The bitmap has not a bit for each page of the guest, in whole words. */
+  badBitmap: -5,
+  /** Some page could not be marked, so the bitmap is incomplete; or there is no room to begin. */
+  noMemory: -6,
+} as const;

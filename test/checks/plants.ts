@@ -49,6 +49,12 @@ export function richMachine(levels: GuestLevels): TestMachine {
   return machine;
 }
 
+/** Logs writes from now on; the vCPUs, which are paused for it, run again. */
+function startLogging(machine: TestMachine): void {
+  machine.toolstack.dirty.enable();
+  for (const cpu of machine.cpus) cpu.read(DEVICE);
+}
+
 /** Cell of a guest entry in the machine's memory. */
 function guestCell(machine: TestMachine, address: bigint, level: number): number {
   const at = machine.tables.entryAt(address, level);
@@ -450,6 +456,73 @@ export const PLANTS: Readonly<Record<string, readonly Plant[]>> = {
         shadow.frames.setNextFrame(mfn(shadow.domain.read(DomainCell.heapTail)), head);
       },
       says: /^frame 0x[0-9a-f]+ is on the free list twice$/,
+    },
+  ],
+  "writable-pages-are-dirty": [
+    {
+      what: "a leaf that lets a clean page be written",
+      plant: (machine) => {
+        startLogging(machine);
+        machine.cpuAt(1).write(ADDRESS, 1n);
+        changeShadow(machine, leafCell(machine, ADDRESS), (low) => low & ~2);
+        machine.shadow.frames.setTypecount(machine.frame(PAGE), 0);
+        machine.locked((shadow) => {
+          shadow.logDirty.takeMarks();
+          shadow.logDirty.dropHarvest();
+        });
+        changeShadow(machine, leafCell(machine, ADDRESS), (low) => low | 2);
+        machine.shadow.frames.setTypecount(machine.frame(PAGE), 1);
+      },
+      says: /^l1_64 shadow 0x[0-9a-f]+ entry 0 lets gfn 0x80 be written, which is not dirty$/,
+    },
+    {
+      what: "a TLB that lets a clean page be written",
+      plant: (machine) => {
+        startLogging(machine);
+        const { vcpu } = machine.cpu;
+        machine.cpu.read(ADDRESS);
+        vcpu.tlb.insert(0x7000_0000, 0, machine.frame(PAGE + 2), TlbFlag.writable);
+      },
+      says: /^vCPU 0 can write gfn 0x82 through its TLB, page 0x[0-9a-f]+, and it is not dirty$/,
+    },
+  ],
+  "dirty-trees-are-exact": [
+    {
+      what: "a mark that was not counted",
+      plant: (machine) => {
+        startLogging(machine);
+        machine.cpu.write(ADDRESS, 1n);
+        machine.shadow.domain.increase(DomainCell.dirtyCount, -1);
+      },
+      says: /^the tree of dirty pages has 1 bits, its count says 0$/,
+    },
+    {
+      what: "a tree without pages of the pool",
+      plant: (machine) => {
+        startLogging(machine);
+        machine.shadow.domain.write(DomainCell.harvestTree, machine.frame(PAGE));
+      },
+      says: /^the tree of a harvest has a node that is no page of the pool's, or is in it twice$/,
+    },
+    {
+      what: "pages that were lent and are lost",
+      plant: (machine) => {
+        startLogging(machine);
+        machine.cpu.write(ADDRESS, 1n);
+        for (const cell of [DomainCell.dirtyTree, DomainCell.dirtyCount])
+          machine.shadow.domain.write(cell, 0);
+        machine.shadow.domain.write(DomainCell.failedMarks, 1);
+      },
+      says: /^the pool has lent 4 pages, trees of dirty pages have 0$/,
+    },
+    {
+      what: "a tree that is left when logging is over",
+      plant: (machine) => {
+        startLogging(machine);
+        machine.cpu.write(ADDRESS, 1n);
+        machine.shadow.domain.write(DomainCell.logDirty, 0);
+      },
+      says: /^there are trees of dirty pages, but nothing is logged$/,
     },
   ],
 };

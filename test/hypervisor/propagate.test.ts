@@ -1,6 +1,7 @@
 /** From a guest entry to its shadow: the rules one by one, against a list of them in integers (spec 4.8). */
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { Fetch } from "../../src/hypervisor/shadow/propagate.ts";
 import { NO_MFN, mfn } from "../../src/memory/units.ts";
 import { DomainCell, PageSizeMeaning } from "../../src/memory/domain-area.ts";
 import { Cr4 } from "../../src/machine/control-registers.ts";
@@ -34,7 +35,7 @@ describe.each(FORMATS)("the shadow entry of a %i-level guest", (levels) => {
       fc.property(entries.map(narrow), (guest) => {
         const gfn = gfnOf(guest);
         const frame = machine.machine.p2m.frameOf(gfn);
-        propagation.leaf(low(guest), high(guest), frame, gfn, levels);
+        propagation.leaf(low(guest), high(guest), frame, gfn, levels, Fetch.prefetch);
         expect(answer()).toBe(leafByTheRules(guest, frame, shadow.pages.isPagetable(mfn(frame))));
       }),
       { numRuns: 500 },
@@ -75,27 +76,27 @@ describe.each(FORMATS)("the shadow entry of a %i-level guest", (levels) => {
 
   test("has no XD while the guest has none", () => {
     machine.cpu.efer(machine.cpu.register(VcpuCell.efer) & ~(1 << 11));
-    propagation.leaf(0x61, -(2 ** 31), machine.frame(0x60), 0x60, levels);
+    propagation.leaf(0x61, -(2 ** 31), machine.frame(0x60), 0x60, levels, Fetch.prefetch);
     expect(propagation.high).toBe(0);
     machine.cpu.efer(machine.cpu.register(VcpuCell.efer) | (1 << 11));
-    propagation.leaf(0x61, -(2 ** 31), machine.frame(0x60), 0x60, levels);
+    propagation.leaf(0x61, -(2 ** 31), machine.frame(0x60), 0x60, levels, Fetch.prefetch);
     expect(propagation.high).toBe(levels === 2 ? 0 : -(2 ** 31));
   });
 
   test("notes that a device's entry was made, since a change of the p2m must find it", () => {
     domain.write(DomainCell.hasFastMmioEntries, 0);
-    propagation.leaf(0x61, 0, machine.frame(0x60), 0x60, levels);
+    propagation.leaf(0x61, 0, machine.frame(0x60), 0x60, levels, Fetch.prefetch);
     expect(domain.read(DomainCell.hasFastMmioEntries)).toBe(0);
-    propagation.leaf(0x61, 0, NO_MFN, 0x5000, levels);
+    propagation.leaf(0x61, 0, NO_MFN, 0x5000, levels, Fetch.prefetch);
     expect(domain.read(DomainCell.hasFastMmioEntries)).toBe(1);
   });
 });
 
 test.each(FORMATS)("without the fast path there are no magic entries (%i levels)", (levels) => {
   const { propagation } = TestMachine.running({ levels, switches: { "fast-fault-path": false } }).shadow;
-  propagation.leaf(0, 0, NO_MFN, 0, levels);
+  propagation.leaf(0, 0, NO_MFN, 0, levels, Fetch.prefetch);
   expect([propagation.low, propagation.high]).toEqual([0, 0]);
-  propagation.leaf(0x67, 0, NO_MFN, 0x5000, levels);
+  propagation.leaf(0x67, 0, NO_MFN, 0x5000, levels, Fetch.prefetch);
   expect([propagation.low, propagation.high]).toEqual([0, 0]);
 });
 
@@ -104,7 +105,7 @@ test("the identity table is a pagetable that no leaf lets be written", () => {
   const { domain, pages, propagation, frames } = machine.shadow;
   const identity = mfn(domain.read(DomainCell.unpagedTable));
   expect([frames.shadowFlags(identity) !== 0, pages.isPagetable(identity)]).toEqual([true, true]);
-  propagation.leaf(0x67, 0, identity, 1, 4);
+  propagation.leaf(0x67, 0, identity, 1, 4, Fetch.prefetch);
   expect(propagation.low & 2).toBe(0);
   expect(pages.getMapping(identity, true)).toBe(false);
 });

@@ -15,7 +15,7 @@ import { COUNTER_WORDS, Counter } from "../../src/memory/counters.ts";
 import type { CounterName } from "../../src/memory/counters.ts";
 import { mfn, vcpuId } from "../../src/memory/units.ts";
 import type { Mfn } from "../../src/memory/units.ts";
-import { VcpuCell, VcpuState, vcpuArea } from "../../src/memory/vcpu-area.ts";
+import { Doorbell, VcpuCell, VcpuState, vcpuArea } from "../../src/memory/vcpu-area.ts";
 import { Waiter } from "../../src/memory/wait.ts";
 import { auditMachine } from "../../src/checks/audit.ts";
 import { GuestTables, KERNEL_PAGE, directBase, entryBytes } from "./guest-tables.ts";
@@ -33,7 +33,13 @@ let waits = 0;
 Waiter.prototype.waitWhile = (): void => {
   waits++;
   if (waits > WAITS_MAX) throw new Error("the wait does not end");
-  for (const { vcpu } of onThisThread) vcpu.serveMailbox();
+  for (const { vcpu } of onThisThread) {
+    vcpu.serveMailbox();
+    // One that is asked to park does so between two operations, which is now; its next one lets it run again.
+    const isAsked = (vcpu.memory.loadWord(vcpu.area + VcpuCell.doorbell) & Doorbell.park) !== 0;
+    if (isAsked && vcpu.register(VcpuCell.state) === VcpuState.running)
+      vcpu.mailbox.setState(VcpuState.parked);
+  }
 };
 
 /** What an access came to. */

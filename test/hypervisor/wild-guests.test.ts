@@ -10,7 +10,7 @@ import type { DomainControl } from "../../src/hypervisor/domain-control.ts";
 import { Machine } from "../../src/hypervisor/machine.ts";
 import { PRESETS, machineConfig } from "../../src/hypervisor/machine-config.ts";
 import type { MachineConfig } from "../../src/hypervisor/machine-config.ts";
-import { PARK_CELL } from "../../src/machine/vcpu.ts";
+import { PARK_CELL } from "../../src/machine/parking.ts";
 import { vcpuId } from "../../src/memory/units.ts";
 import { Doorbell, VcpuCell, VcpuState, vcpuArea } from "../../src/memory/vcpu-area.ts";
 import { ring, wake } from "../../src/memory/wait.ts";

@@ -1,7 +1,7 @@
 /** What happens to a vCPU between its operations: flushes, interrupts, parking, halting, the end. */
 import { describe, expect, test } from "vitest";
 import { Status } from "../../src/machine/exits.ts";
-import { PARK_CELL } from "../../src/machine/vcpu.ts";
+import { PARK_CELL } from "../../src/machine/parking.ts";
 import { Counter } from "../../src/memory/counters.ts";
 import { Doorbell, VcpuCell, VcpuState } from "../../src/memory/vcpu-area.ts";
 import { ring } from "../../src/memory/wait.ts";

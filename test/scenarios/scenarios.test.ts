@@ -20,6 +20,7 @@ const PROMISED = [
   "exec-exit",
   "fork-copy-on-write",
   "linear-map-writes",
+  "live-migration",
   "map-unmap-shootdown",
   "mmio-polling",
   "mode-switches",

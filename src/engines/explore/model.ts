@@ -10,6 +10,7 @@ import type { DomainControl } from "../../hypervisor/domain-control.ts";
 import { Machine } from "../../hypervisor/machine.ts";
 import type { HostedVcpu, MachineHandle } from "../../hypervisor/machine.ts";
 import type { Clock } from "../../memory/clock.ts";
+import { DomctlAnswer } from "../../memory/domain-area.ts";
 import { vcpuId } from "../../memory/units.ts";
 
 export { SharedMemory } from "../../memory/shared-memory.ts";
@@ -118,6 +119,43 @@ class ScheduledToolstack implements Toolstack {
 
   deviceWrite(address: number, value: number): void {
     this.#domain.deviceWrite(address, value);
+  }
+
+  enableLogDirty(): number {
+    return this.#domain.dirty.enable();
+  }
+
+  disableLogDirty(): number {
+    return this.#domain.dirty.disable();
+  }
+
+  harvestDirty(bitmap: Int32Array, isPaused: boolean): number {
+    const { dirty } = this.#domain;
+    let answer: number;
+    do {
+      answer = isPaused ? dirty.clean(bitmap) : dirty.cleanRunning(bitmap);
+    } while (answer === DomctlAnswer.again);
+    return answer;
+  }
+
+  peekDirty(bitmap: Int32Array): number {
+    return this.#domain.dirty.peek(bitmap);
+  }
+
+  pauseDomain(): void {
+    this.#domain.pause.pause();
+  }
+
+  unpauseDomain(): void {
+    this.#domain.pause.unpause();
+  }
+
+  readPage(gfn: number, into: Int32Array, at: number, words: number): boolean {
+    return this.#domain.readPage(gfn, into, at, words);
+  }
+
+  violation(check: string, message: string): void {
+    this.#domain.shadow.vcpu.reportViolation(check, message);
   }
 
   destroy(): void {

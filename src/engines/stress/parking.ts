@@ -2,7 +2,7 @@
  * Parks every vCPU and the toolstack between two operations, so that the machine can be looked at while nothing in it
  * changes. A halted vCPU is woken by the request and parks too: else it could wake during the look.
  */
-import { PARK_CELL } from "../../machine/vcpu.ts";
+import { PARK_CELL } from "../../machine/parking.ts";
 import type { Layout } from "../../memory/layout.ts";
 import type { SharedMemory } from "../../memory/shared-memory.ts";
 import { vcpuId } from "../../memory/units.ts";

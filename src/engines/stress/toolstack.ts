@@ -6,7 +6,8 @@ import type { Toolstack } from "../../guest/ports.ts";
 import { Random } from "../../guest/random.ts";
 import type { DomainControl } from "../../hypervisor/domain-control.ts";
 import type { Machine } from "../../hypervisor/machine.ts";
-import { PARK_CELL } from "../../machine/vcpu.ts";
+import { PARK_CELL } from "../../machine/parking.ts";
+import { DomctlAnswer } from "../../memory/domain-area.ts";
 import { vcpuId } from "../../memory/units.ts";
 import { VcpuCell, vcpuArea } from "../../memory/vcpu-area.ts";
 import { ControlCell, ToolstackState } from "./control.ts";
@@ -67,6 +68,50 @@ export class WorkerToolstack implements Toolstack {
   deviceWrite(address: number, value: number): void {
     this.#begin();
     this.#domain.deviceWrite(address, value);
+  }
+
+  enableLogDirty(): number {
+    this.#begin();
+    return this.#domain.dirty.enable();
+  }
+
+  disableLogDirty(): number {
+    this.#begin();
+    return this.#domain.dirty.disable();
+  }
+
+  harvestDirty(bitmap: Int32Array, isPaused: boolean): number {
+    const { dirty } = this.#domain;
+    let answer: number;
+    do {
+      this.#begin();
+      answer = isPaused ? dirty.clean(bitmap) : dirty.cleanRunning(bitmap);
+    } while (answer === DomctlAnswer.again);
+    return answer;
+  }
+
+  peekDirty(bitmap: Int32Array): number {
+    this.#begin();
+    return this.#domain.dirty.peek(bitmap);
+  }
+
+  pauseDomain(): void {
+    this.#begin();
+    this.#domain.pause.pause();
+  }
+
+  unpauseDomain(): void {
+    this.#begin();
+    this.#domain.pause.unpause();
+  }
+
+  readPage(gfn: number, into: Int32Array, at: number, words: number): boolean {
+    this.#begin();
+    return this.#domain.readPage(gfn, into, at, words);
+  }
+
+  violation(check: string, message: string): void {
+    this.#domain.shadow.vcpu.reportViolation(check, message);
   }
 
   destroy(): void {

@@ -12,6 +12,7 @@ const ROOTS = 4;
 export function dropAll(shadow: Shadow, leaks: string[]): void {
   dropVcpuState(shadow);
   shadow.unshadow.blowTables();
+  shadow.logDirty.discard();
   emptyPool(shadow, leaks);
 }
 

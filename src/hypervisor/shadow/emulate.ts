@@ -124,7 +124,7 @@ export class Emulation {
    * entry changed before it could get its A or D.
    */
   #gfnOf(low: number, high: number): number {
-    const { guest, counters, vcpu, translations, switches } = this.#shadow;
+    const { guest, counters, vcpu, translations, switches, logDirty } = this.#shadow;
     const access = accessOf(vcpu.operation) | (vcpu.accessBits & PRIVILEGE);
     if (switches["translation-cache"]) {
       const known = translations.gfnOf(low, high, access);
@@ -134,6 +134,7 @@ export class Emulation {
     for (;;) {
       counters.add(Counter.guest_walk);
       if (!guest.walk(low, high, access, vcpu.alignmentCheck)) return -1;
+      logDirty.markWalk(guest.walker);
       if (guest.walker.lostLevels === 0) break;
     }
     translations.noteWalk(low, high, access);
@@ -167,8 +168,10 @@ export class Emulation {
 
   /** Early unshadow first, so the page may lose its shadows before they are validated; also after a failed exchange. */
   #finish(offset: number, crosses: boolean): void {
-    const { vcpu, validation, counters, freeWalk, switches, skipVerify } = this.#shadow;
+    const { vcpu, validation, counters, freeWalk, switches, skipVerify, logDirty } = this.#shadow;
     const inFirst = crosses ? PAGE_BYTES - offset : vcpu.size;
+    logDirty.markFrame(this.#first);
+    if (crosses) logDirty.markFrame(this.#second);
     this.#noteZeroWrite(offset);
     if (switches["skip-verify"] && !crosses && skipVerify.isHarmless(this.#first, offset, vcpu.size))
       counters.add(Counter.write_skipped);

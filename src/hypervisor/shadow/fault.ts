@@ -4,6 +4,7 @@
  * two as well, unless their switches say otherwise.
  */
 import { Counter } from "../../memory/counters.ts";
+import { DomainCell } from "../../memory/domain-area.ts";
 import { NO_MFN } from "../../memory/units.ts";
 import type { Mfn } from "../../memory/units.ts";
 import { Cr0 } from "../../machine/control-registers.ts";
@@ -13,6 +14,7 @@ import { VcpuCell } from "../../memory/vcpu-area.ts";
 import { LockSite } from "../../locks/lock-class.ts";
 import { SLOW_PATH } from "./fast-path.ts";
 import { SUPERPAGE_ENTRY } from "./prefetch.ts";
+import { Fetch } from "./propagate.ts";
 import { Revoked } from "./revoke.ts";
 import { leafTypeOf } from "./shadow-type.ts";
 import type { Shadow } from "./shadow.ts";
@@ -36,7 +38,10 @@ const ANSWER_RETRY = FaultAnswer.retry;
 const ANSWER_STOP = FaultAnswer.stop;
 const SITE_PAGE_FAULT = LockSite.page_fault;
 const REVOKED_FLUSH = Revoked.flush;
+const DIRTY_FAULTS = DomainCell.dirtyFaults;
 const CELL_CR0 = VcpuCell.cr0;
+const FETCH_READ = Fetch.demandRead;
+const FETCH_WRITE = Fetch.demandWrite;
 
 const PRESENT = 1;
 const WRITE = 2;
@@ -138,11 +143,14 @@ export class FaultHandler {
 
   /** Walks the guest's tables for the access that faulted; true when they permit it. */
   #walk(errorCode: number): boolean {
-    const { vcpu, counters, guest, translations } = this.#shadow;
+    const { vcpu, counters, guest, translations, logDirty } = this.#shadow;
     const access = this.#accessOf(errorCode);
     counters.add(GUEST_WALK);
     const passed = guest.walk(vcpu.faultLow, vcpu.faultHigh, access, vcpu.alignmentCheck);
-    if (passed) translations.noteWalk(vcpu.faultLow, vcpu.faultHigh, access);
+    if (passed) {
+      logDirty.markWalk(guest.walker);
+      translations.noteWalk(vcpu.faultLow, vcpu.faultHigh, access);
+    }
     return passed;
   }
 
@@ -212,10 +220,11 @@ export class FaultHandler {
     const cell = chain.leafCell(isWrite);
     if (cell === 0) return this.#noChain(errorCode);
     if (switches["lock-free-walk"] && !freeWalk.isLeafStillTrue()) return AGAIN;
+    const fetch = isWrite ? FETCH_WRITE : FETCH_READ;
     if (walker.leafLevel === 1) {
       const low = walker.entryLow[1] ?? 0;
-      propagation.leaf(low, walker.entryHigh[1] ?? 0, frame, gfn, format);
-    } else propagation.leaf(SUPERPAGE_ENTRY, 0, frame, gfn, format);
+      propagation.leaf(low, walker.entryHigh[1] ?? 0, frame, gfn, format, fetch);
+    } else propagation.leaf(SUPERPAGE_ENTRY, 0, frame, gfn, format, fetch);
     entries.setLeaf(cell, propagation.low, propagation.high);
     if (switches.prefetch) {
       const index = (vcpu.faultLow >>> 12) & (format === 2 ? 1023 : 511);
@@ -242,7 +251,7 @@ export class FaultHandler {
   }
 
   #conclude(errorCode: number, gfn: number, frame: Mfn): number {
-    const { counters, emulation, guest, pages } = this.#shadow;
+    const { counters, emulation, guest, pages, logDirty, domain } = this.#shadow;
     const isWrite = (errorCode & WRITE) !== 0;
     if (frame === NO_MFN) {
       emulation.resetEarlyUnshadow();
@@ -261,6 +270,7 @@ export class FaultHandler {
       return this.#emulate(errorCode, frame);
     }
     counters.add(FAULT_FIXED);
+    if (logDirty.isOn()) domain.increase(DIRTY_FAULTS, 1);
     emulation.resetEarlyUnshadow();
     return ANSWER_RETRY;
   }

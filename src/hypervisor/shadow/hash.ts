@@ -93,10 +93,15 @@ export class ShadowHash {
 
   /** Visits every shadow whose type's bit is in `types`, until a visit answers true. */
   visitAll(types: number, visitor: ShadowVisitor): void {
+    this.visitBuckets(0, HASH_BUCKETS, types, visitor);
+  }
+
+  /** The same in the buckets `from` up to `to`. */
+  visitBuckets(from: number, to: number, types: number, visitor: ShadowVisitor): void {
     const { memory, frames, domain } = this.#shadow;
     domain.write(DOMAIN_HASH_WALKING, 1);
     let stop = false;
-    for (let bucket = 0; bucket < HASH_BUCKETS && !stop; bucket++) {
+    for (let bucket = from; bucket < to && !stop; bucket++) {
       let at = mfn(memory.loadGuarded(this.#heads + bucket));
       while (at !== 0 && !stop) {
         const next = frames.hashNext(at);

@@ -8,7 +8,8 @@ import { FrameUse } from "../../memory/frame-table.ts";
 import { NO_MFN, PAGE_WORDS, mfn, vcpuId } from "../../memory/units.ts";
 import type { Mfn } from "../../memory/units.ts";
 import { VcpuCell, vcpuArea } from "../../memory/vcpu-area.ts";
-import { pagesOfType } from "./shadow-type.ts";
+import { DIRTY_TREE_LEVELS } from "../dirty-tree.ts";
+import { isLeafType, pagesOfType } from "./shadow-type.ts";
 import type { Shadow } from "./shadow.ts";
 
 const HEAD = 2;
@@ -33,11 +34,19 @@ export class Pool {
   prealloc(type: number, count: number): boolean {
     const { domain } = this.#shadow;
     if (domain.isDead()) return false;
-    const pages = count * pagesOfType(type);
+    const pages = count * pagesOfType(type) + this.reserveBeside(type);
     if (domain.read(DomainCell.poolFree) >= pages) return true;
     if (this.#recyclePinned(pages) || this.#unhookRoots(pages)) return true;
     domain.crash(CrashReason.poolExhausted, 0);
     return false;
+  }
+
+  /**
+   * Pages that making shadows of a type can need beside them: whoever maps a page marks it dirty, and that takes pages
+   * of the tree from the same pool. Were they not reserved, taking them could destroy what is being built (XSA-427).
+   */
+  reserveBeside(type: number): number {
+    return isLeafType(type) && this.#shadow.logDirty.isOn() ? DIRTY_TREE_LEVELS : 0;
   }
 
   /** One shadow of `pages` pages, zeroed, for the frame `back`. `prealloc` has made sure that it succeeds. */
@@ -83,16 +92,23 @@ export class Pool {
     if (!switches["deferred-flush"]) this.#shadow.flushAll();
   }
 
-  /** Fewest pages the pool may have while shadow mode is on. */
+  /** Fewest pages the pool may have while shadow mode is on, those lent included. */
   minimum(): number {
-    const { vcpus, ramPages } = this.#shadow.config;
-    return ACCEPTABLE_PAGES_PER_VCPU * vcpus + Math.max(ramPages >>> 8, 6) + 1;
+    const { ramPages } = this.#shadow.config;
+    const lent = this.#shadow.domain.read(DomainCell.p2mPages);
+    return this.leastTotal() + Math.max(lent, ramPages >>> 8, 6) + 1;
   }
 
-  /** Grows or shrinks the pool to `pages`, at least the minimum. Returns the size it has then. */
+  /** Fewest pages that may be left when some are lent. */
+  leastTotal(): number {
+    return ACCEPTABLE_PAGES_PER_VCPU * this.#shadow.config.vcpus;
+  }
+
+  /** Grows or shrinks the pool to `pages`, at least the minimum. Returns the size it has then, pages lent included. */
   setAllocation(pages: number): number {
     const { domain, frames, heap, config } = this.#shadow;
-    const wanted = Math.min(Math.max(pages, this.minimum()), config.poolPagesMax);
+    const lent = domain.read(DomainCell.p2mPages);
+    const wanted = Math.min(Math.max(pages, this.minimum()), config.poolPagesMax) - lent;
     while (domain.read(DomainCell.poolTotal) < wanted) {
       const page = heap.allocate(FrameUse.pool);
       if (page === NO_MFN) break;
@@ -104,7 +120,7 @@ export class Pool {
       domain.increase(DomainCell.poolTotal, 1);
     }
     while (domain.read(DomainCell.poolTotal) > wanted) if (!this.giveBackOne()) break;
-    return domain.read(DomainCell.poolTotal);
+    return domain.read(DomainCell.poolTotal) + lent;
   }
 
   /** Gives one page back to the heap; false when the domain died in the attempt. */

@@ -2,6 +2,7 @@
 import { Counter } from "../../memory/counters.ts";
 import { NO_MFN } from "../../memory/units.ts";
 import type { Mfn } from "../../memory/units.ts";
+import { Fetch } from "./propagate.ts";
 import type { Shadow } from "./shadow.ts";
 
 const PRESENT = 1;
@@ -41,7 +42,7 @@ export class Prefetch {
 
   #superpageEntry(gfn: number, format: number): boolean {
     const { propagation, p2m } = this.#shadow;
-    propagation.leaf(SUPERPAGE_ENTRY, 0, p2m.frameOf(gfn), gfn, format);
+    propagation.leaf(SUPERPAGE_ENTRY, 0, p2m.frameOf(gfn), gfn, format, Fetch.prefetch);
     return true;
   }
 

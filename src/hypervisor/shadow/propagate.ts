@@ -16,6 +16,14 @@ const COPIED = PRESENT | WRITABLE | USER | ACCESSED;
 /** Address bits of the high half that no guest frame has. */
 const BEYOND_PHYSICAL = 0x000f_ffff & ~((1 << (MAXPHYADDR - 32)) - 1);
 
+/**
+ * Why a leaf is propagated: ahead of any access, or because a vCPU reads or writes there. Only a write that is about to
+ * happen makes a page dirty (spec 4.8, 11.7).
+ */
+export const Fetch = { prefetch: 0, demandRead: 1, demandWrite: 2 } as const;
+
+const DEMAND_WRITE = Fetch.demandWrite;
+
 /** Computes shadow entries; the answer is in `low` and `high`. Callers hold the paging lock. */
 export class Propagation {
   low = 0;
@@ -30,7 +38,7 @@ export class Propagation {
    * A leaf: `target` is the frame that the guest entry's gfn lies in, NO_MFN when that is emulated MMIO. The guest
    * entry has no reserved bits, or is not present.
    */
-  leaf(guestLow: number, guestHigh: number, target: Mfn, gfn: number, format: number): void {
+  leaf(guestLow: number, guestHigh: number, target: Mfn, gfn: number, format: number, fetch: number): void {
     if ((guestHigh & BEYOND_PHYSICAL) !== 0) {
       this.#set(0, 0);
       return;
@@ -47,6 +55,7 @@ export class Propagation {
     let flags = this.#copiedFlags(guestLow);
     if ((guestLow & DIRTY) === 0) flags &= ~WRITABLE;
     if (this.#shadow.pages.isPagetable(target)) flags &= ~WRITABLE;
+    if (fetch === DEMAND_WRITE || (flags & WRITABLE) !== 0) flags = this.#logged(flags, gfn, fetch);
     this.#set((target << 12) | flags, (target >>> 20) | this.#noExecute(guestHigh, format));
   }
 
@@ -75,6 +84,17 @@ export class Propagation {
   #copiedFlags(guestLow: number): number {
     const flags = guestLow & COPIED;
     return (guestLow & ACCESSED) === 0 ? flags & ~PRESENT : flags;
+  }
+
+  /** Rule 15: while writes are logged, only a dirty page is mapped for writing, and a write makes it so. */
+  #logged(flags: number, gfn: number, fetch: number): number {
+    const { logDirty } = this.#shadow;
+    if (!logDirty.isOn()) return flags;
+    if (fetch === DEMAND_WRITE) {
+      logDirty.markPage(gfn);
+      return flags;
+    }
+    return logDirty.isDirty(gfn) ? flags : flags & ~WRITABLE;
   }
 
   #noExecute(guestHigh: number, format: number): number {

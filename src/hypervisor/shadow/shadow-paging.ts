@@ -8,6 +8,7 @@ import { LockSite } from "../../locks/lock-class.ts";
 import { describeShadow, describeVisited } from "../describe-walk.ts";
 import { GuestRegisters } from "../guest-registers.ts";
 import type { GuestState } from "../guest-state.ts";
+import type { LogDirty } from "../log-dirty.ts";
 import type { PagingInterface } from "../paging-interface.ts";
 import { dropAll } from "./domain-teardown.ts";
 import { invalidatePage } from "./invlpg.ts";
@@ -17,11 +18,13 @@ import type { Shadow } from "./shadow.ts";
 export class ShadowPaging implements PagingInterface {
   readonly guest: GuestState;
   readonly shadow: Shadow;
+  readonly logDirty: LogDirty;
   readonly #registers: GuestRegisters;
 
   constructor(shadow: Shadow) {
     this.guest = shadow.guest;
     this.shadow = shadow;
+    this.logDirty = shadow.logDirty;
     this.#registers = new GuestRegisters(shadow.vcpu, shadow.domain, shadow.modes);
   }
 
@@ -96,13 +99,23 @@ export class ShadowPaging implements PagingInterface {
   setAllocation(pages: number): number {
     const { lock, pool, domain } = this.shadow;
     lock.acquire(LockSite.set_allocation);
-    const size = domain.isDead() ? domain.read(DomainCell.poolTotal) : pool.setAllocation(pages);
+    const size = domain.isDead() ? this.allocation() : pool.setAllocation(pages);
     lock.release();
     return size;
   }
 
   allocation(): number {
-    return this.shadow.domain.read(DomainCell.poolTotal);
+    const { domain } = this.shadow;
+    return domain.read(DomainCell.poolTotal) + domain.read(DomainCell.p2mPages);
+  }
+
+  /** As Xen does it: all shadows go, and each mapping is made anew when it is used (spec 11.3, 11.6). */
+  dropMappings(): void {
+    this.shadow.unshadow.blowTables();
+  }
+
+  protectPart(position: number): number {
+    return this.shadow.protection.protectPart(position);
   }
 
   /**
@@ -111,13 +124,14 @@ export class ShadowPaging implements PagingInterface {
    * can answer.
    */
   deviceWrite(address: number, value: number): boolean {
-    const { lock, p2m, memory, frames, unshadow, validation, counters, freeWalk } = this.shadow;
+    const { lock, p2m, memory, frames, unshadow, validation, counters, freeWalk, logDirty } = this.shadow;
     lock.acquire(LockSite.device_modified);
     const frame = p2m.frameOf(Math.floor(address / PAGE_BYTES));
     const offset = address % PAGE_BYTES;
     if (frame !== NO_MFN) {
       counters.add(Counter.device_writes);
       memory.storeWord((frame << 10) | (offset >>> 2), value);
+      logDirty.markFrame(frame);
       if ((frames.shadowFlags(frame) & SHADOWED) !== 0) {
         counters.add(Counter.device_modified);
         unshadow.removeShadows(frame, true, false);

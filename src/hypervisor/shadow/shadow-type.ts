@@ -16,6 +16,8 @@ export const ShadowType = {
   l4_64: 12,
   p2m_table: 13,
   monitor_table: 14,
+  /** A node of the tree of dirty pages, which is Umbra's own code: Xen gives such pages the type before. */
+  dirty_tree: 15,
 } as const;
 
 const NAMES = Object.entries(ShadowType);

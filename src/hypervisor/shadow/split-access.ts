@@ -58,7 +58,7 @@ export class SplitAccess {
 
   /** Does the operation's `size` bytes from its byte `from` on, at an offset in a page of memory. */
   #inMemory(frame: Mfn, offset: number, from: number, size: number): void {
-    const { vcpu, memory, unshadow, validation, counters, freeWalk } = this.#shadow;
+    const { vcpu, memory, unshadow, validation, counters, freeWalk, logDirty } = this.#shadow;
     const start = frame * PAGE_BYTES + offset;
     if (vcpu.operation !== Operation.store) {
       for (let index = 0; index < size; index++)
@@ -70,6 +70,7 @@ export class SplitAccess {
     for (let index = 0; index < size; index++) memory.storeByte(start + index, valueByte(vcpu, from + index));
     counters.add(Counter.emulated_stores);
     counters.add(Counter.write_validated);
+    logDirty.markFrame(frame);
     validation.validate(frame, offset, size);
     freeWalk.noteChange();
   }

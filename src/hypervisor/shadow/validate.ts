@@ -7,6 +7,7 @@ import { SHADOWED } from "../../memory/frame-table.ts";
 import { NO_MFN, mfn } from "../../memory/units.ts";
 import type { Mfn } from "../../memory/units.ts";
 import { frameOfEntry } from "../../machine/entry.ts";
+import { Fetch } from "./propagate.ts";
 import { SetResult } from "./set-entry.ts";
 import {
   ShadowType,
@@ -100,7 +101,7 @@ export class Validation {
       return;
     }
     const gfn = frameOfEntry(guestLow, guestHigh);
-    propagation.leaf(guestLow, guestHigh, p2m.frameOf(gfn), gfn, format);
+    propagation.leaf(guestLow, guestHigh, p2m.frameOf(gfn), gfn, format, Fetch.prefetch);
   }
 
   #validateUpper(table: Mfn, shadow: Mfn, type: number, index: number, format: number): number {

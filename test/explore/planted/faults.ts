@@ -52,8 +52,8 @@ export function ignoresInvlpg({ paging, vcpu }: HostedVcpu): void {
 /** A guest entry that was propagated loses the A bit that the walk has just set. */
 export function clearsAccessed({ shadow }: HostedVcpu): void {
   class Clearing extends Propagation {
-    override leaf(guestLow: number, guestHigh: number, target: Mfn, gfn: number, format: number): void {
-      super.leaf(guestLow, guestHigh, target, gfn, format);
+    override leaf(low: number, high: number, target: Mfn, gfn: number, format: number, fetch: number): void {
+      super.leaf(low, high, target, gfn, format, fetch);
       const cell = shadow.guest.walker.entryCell[1] ?? 0;
       if (cell !== 0) shadow.memory.andWord(cell, ~ACCESSED);
     }
@@ -83,8 +83,8 @@ export function revokesNothing({ shadow }: HostedVcpu): void {
 /** Leaves map the frame after the right one. */
 export function mapsNextFrame({ shadow }: HostedVcpu): void {
   class Wrong extends Propagation {
-    override leaf(guestLow: number, guestHigh: number, target: Mfn, gfn: number, format: number): void {
-      super.leaf(guestLow, guestHigh, target === NO_MFN ? target : mfn(target + 1), gfn, format);
+    override leaf(low: number, high: number, target: Mfn, gfn: number, format: number, fetch: number): void {
+      super.leaf(low, high, target === NO_MFN ? target : mfn(target + 1), gfn, format, fetch);
     }
   }
   Object.assign(shadow, { propagation: new Wrong(shadow) });

@@ -10,7 +10,15 @@ export interface GuestStore {
   readonly because: string;
 }
 
-/** All of them. */
+/** Places that read guest memory without the paging lock, and what keeps the page in place meanwhile. */
+export const GUEST_READS: readonly GuestStore[] = [
+  {
+    within: "DomainControl.readPage",
+    because: "the toolstack maps a page of the guest: it cannot be taken away while the p2m lock is held",
+  },
+];
+
+/** All of those that store. */
 export const GUEST_STORES: readonly GuestStore[] = [
   {
     within: "ShadowPaging.deviceWrite",

@@ -23,7 +23,7 @@ import type { ExecutionCheck } from "../world.ts";
 import { SiteRole, SiteRoles } from "./site-roles.ts";
 
 const { read: READ, fill: FILL } = AccessKind;
-const { operand: OPERAND, walk: WALK, hypervisor: HYPERVISOR } = SiteRole;
+const { operand: OPERAND, walk: WALK, hypervisor: HYPERVISOR, copy: COPY } = SiteRole;
 const PAGE_SHIFT = 10;
 /** The step of what was there when the execution began: before the first, but not never. */
 const FROM_BEFORE = 1;
@@ -103,6 +103,7 @@ export class MemoryCheck implements ExecutionCheck {
     if (scheduler.view[this.#ownerCell] === thread + 1) this.#holderAccess(scheduler, thread, cell, role);
     else if (role === OPERAND) this.#guestAccess(scheduler, thread, cell, frame);
     else if (role === WALK && this.#isInHypervisor(thread)) this.#guestWalk(scheduler, thread, cell, frame);
+    else if (role === COPY) this.#copies(scheduler, thread, frame);
     else if (kind !== FILL) this.#follow(scheduler, thread, cell, frame);
     if (kind === READ || kind === FILL || this.#lifetimes.use(frame) !== FrameUse.guest) return;
     // A store that exits is not over before its instruction is: what was there may be used until then.
@@ -131,6 +132,12 @@ export class MemoryCheck implements ExecutionCheck {
     if (problem !== undefined) this.#fail(scheduler, thread, "lifetime", problem);
     if ((scheduler.kind[thread] ?? READ) !== READ && this.#isMapped(frame))
       this.#entries.before(cell, scheduler.span[thread] ?? 1);
+  }
+
+  /** The toolstack looks at a page of the guest, which must be one for as long as that takes. */
+  #copies(scheduler: Scheduler, thread: number, frame: number): void {
+    const freed = this.#lifetimes.accessesPage(frame);
+    if (freed !== undefined) this.#fail(scheduler, thread, "lifetime", freed);
   }
 
   #holderAccess(scheduler: Scheduler, thread: number, cell: number, role: number): void {

@@ -9,8 +9,10 @@ import { RaceDetector } from "../../../checks/race.ts";
 import type { Race } from "../../../checks/race.ts";
 import type { Machine } from "../../../hypervisor/machine.ts";
 import { LockCell, lockArea } from "../../../locks/lock-area.ts";
+import { ShadowType } from "../../../hypervisor/shadow/shadow-type.ts";
 import { FrameUse } from "../../../memory/frame-table.ts";
 import { LOCK_NAMES } from "../../../memory/layout.ts";
+import type { Guard } from "../../../memory/layout.ts";
 import { mfn, vcpuId } from "../../../memory/units.ts";
 import { VcpuCell, vcpuArea } from "../../../memory/vcpu-area.ts";
 import { AccessKind } from "../../coroutine/accessors.ts";
@@ -21,6 +23,7 @@ import type { ExecutionCheck } from "../world.ts";
 import { RaceReport } from "./race-report.ts";
 
 const { read: READ, write: WRITE, exchange: EXCHANGE, fill: FILL, wait: WAIT, update: UPDATE } = AccessKind;
+const PAGING_BIT = 1 << LOCK_NAMES.indexOf("paging");
 const LOCK_OF_GUARD: ReadonlyMap<string, number> = new Map(
   LOCK_NAMES.map((name, lock) => [`${name} lock`, lock]),
 );
@@ -107,7 +110,7 @@ export class RaceCheck implements ExecutionCheck {
     const isWrite = kind !== READ;
     const isOpen = this.#guards.isOpen(cell, isWrite);
     if (!isOpen && !this.#holdsGuard(cell)) {
-      this.#unguarded(scheduler, thread, isWrite);
+      this.#unguarded(scheduler, thread, isWrite, this.#guards.guard(cell));
       return;
     }
     // What anybody may read is read out of order; its writers are held against each other.
@@ -177,6 +180,11 @@ export class RaceCheck implements ExecutionCheck {
     const { frames } = this.#machine;
     const frame = mfn(this.#cell >>> PAGE_SHIFT);
     if (frames.use(frame) !== FrameUse.pool || frames.type(frame) === 0) return;
+    if (frames.type(frame) === ShadowType.dirty_tree) {
+      // No hardware walks it: like all else that counts what is dirty it belongs to the paging lock.
+      if ((this.#locks & PAGING_BIT) === 0) this.#unguarded(scheduler, thread, kind !== READ, "paging lock");
+      return;
+    }
     const key = `torn ${this.#report.place(this.#site)}`;
     if (this.#isKnown(key)) return;
     const side = this.#report.side(thread, this.#what(thread), kind !== READ, true);
@@ -185,12 +193,11 @@ export class RaceCheck implements ExecutionCheck {
     this.#fail(scheduler, { check: "race", thread, key, message });
   }
 
-  #unguarded(scheduler: Scheduler, thread: number, isWrite: boolean): void {
+  #unguarded(scheduler: Scheduler, thread: number, isWrite: boolean, guard: Guard): void {
     const region = regionOf(this.#machine.layout, this.#cell)?.name ?? "memory";
     const key = `unguarded ${this.#report.place(this.#site)} ${region}`;
     if (this.#isKnown(key)) return;
     const side = this.#report.side(thread, this.#what(thread), isWrite, false);
-    const guard = this.#guards.guard(this.#cell);
     const need = guard === "atomic" ? "it is declared atomic" : `its guard is the ${guard}`;
     const value = scheduler.view[this.#cell] ?? 0;
     const message = `${side} ${this.#report.change(this.#cell, this.#before, value)}, but ${need}.`;

@@ -1,6 +1,6 @@
 /** What part of the model a shared access belongs to: checks judge a vCPU's hardware by other rules than the hypervisor. */
 import { SITES } from "../../coroutine/sites.ts";
-import { GUEST_STORES } from "./guest-stores.ts";
+import { GUEST_READS, GUEST_STORES } from "./guest-stores.ts";
 
 /** Who makes the accesses of a site. */
 export const SiteRole = {
@@ -11,6 +11,8 @@ export const SiteRole = {
   walk: 2,
   /** Locks, flushes, waiting: how vCPUs get along. */
   coordination: 3,
+  /** The hypervisor's copy of a page of the guest. */
+  copy: 4,
 } as const;
 
 /** Without their endings, which differ between a clone and an installation. */
@@ -33,7 +35,8 @@ export class SiteRoles {
     for (let id = this.#roles.length; id < SITES.size; id++) {
       const { file, within } = SITES.site(id);
       if (GUEST_STORES.some((each) => each.within === within)) this.#guestStores.add(id);
-      this.#roles.push(FILES.find(([part]) => file.includes(part))?.[1] ?? SiteRole.hypervisor);
+      if (GUEST_READS.some((each) => each.within === within)) this.#roles.push(SiteRole.copy);
+      else this.#roles.push(FILES.find(([part]) => file.includes(part))?.[1] ?? SiteRole.hypervisor);
     }
   }
 
