@@ -91,7 +91,7 @@ export function exploreExitCode(result: ExploreResult): number {
   const { failures, nondeterminism, outcome, signal, capped, executions } = result;
   if (failures.length > 0) return ExitCode.violation;
   if (nondeterminism !== null) return ExitCode.nondeterminism;
-  if (outcome === "worker-died") return ExitCode.failed;
+  if (outcome === "worker-died" || outcome === "stuck") return ExitCode.failed;
   if (outcome === "interrupted") return exitCodeOf(signal);
   return capped > 0 || executions === 0 ? ExitCode.inconclusive : ExitCode.ok;
 }

@@ -82,7 +82,7 @@ export interface ExploreFailure {
 }
 
 /** How an exploration ended. */
-export type ExploreOutcome = "completed" | "interrupted" | "worker-died";
+export type ExploreOutcome = "completed" | "interrupted" | "worker-died" | "stuck";
 
 /** The result. */
 export interface ExploreResult {

@@ -12,6 +12,7 @@ import type { ExploreReport, ExploreTask, FailingExecution, Refused, StudyTask }
 import { writeFailureFiles } from "./failures/failure-files.ts";
 import type { StudiedFailure } from "./failures/study-failure.ts";
 import { writeToken } from "./failures/token.ts";
+import { Watchdog, hungText, pulsesOf } from "./pulse.ts";
 import { wilsonInterval } from "./wilson.ts";
 
 /** What an exploration may be told and asked while it runs. */
@@ -24,7 +25,13 @@ export interface ExploreHooks {
 const WORKER = fileURLToPath(new URL("../../../workers/explore-worker.ts", import.meta.url));
 const TICK_MS = 50;
 
-type Pool = Piscina<ExploreTask | StudyTask, ExploreReport | StudiedFailure | Refused>;
+type Answer = ExploreReport | StudiedFailure | Refused;
+type Pool = Piscina<ExploreTask | StudyTask, Answer>;
+
+/** How a task is ended from outside. */
+function signalOf(ending: AbortController | undefined): { readonly signal?: AbortSignal } {
+  return ending === undefined ? {} : { signal: ending.signal };
+}
 
 /** Explores what is planned. */
 export async function runExplore(plan: ExplorePlan, hooks: ExploreHooks = {}): Promise<ExploreResult> {
@@ -48,6 +55,10 @@ class Campaign {
   readonly #hooks: ExploreHooks;
   readonly #pool: Pool;
   readonly #cells = new Int32Array(new SharedArrayBuffer(32));
+  readonly #pulses: Int32Array;
+  readonly #watchdog: Watchdog;
+  /** Ends one worker each: one that hangs hears nothing else. */
+  readonly #endings: readonly AbortController[];
   #began = performance.now();
   #outcome: ExploreOutcome = "completed";
   #reason: string | null = null;
@@ -56,6 +67,9 @@ class Campaign {
     this.#plan = plan;
     this.#hooks = hooks;
     this.#pool = pool;
+    this.#pulses = pulsesOf(plan.workers);
+    this.#watchdog = new Watchdog(this.#pulses, plan.patience);
+    this.#endings = Array.from({ length: plan.workers }, () => new AbortController());
   }
 
   async run(): Promise<ExploreResult> {
@@ -71,10 +85,10 @@ class Campaign {
     const { target, strategy, seed, keepsGoing, workers } = this.#plan;
     const state = { running: workers };
     const runs = Array.from({ length: workers }, async (_, worker) => {
-      const cells = this.#cells;
-      const task: ExploreTask = { kind: "explore", target, strategy, seed, keepsGoing, worker, cells };
+      const shared = { cells: this.#cells, pulses: this.#pulses };
+      const task: ExploreTask = { kind: "explore", target, strategy, seed, keepsGoing, worker, ...shared };
       try {
-        return await this.#pool.run(task);
+        return await this.#pool.run(task, signalOf(this.#endings[worker]));
       } catch (error) {
         this.#end("worker-died", `a worker died: ${firstLine(error)}`);
         return null;
@@ -107,6 +121,14 @@ class Campaign {
     if (seconds !== null && elapsed > seconds) Atomics.store(this.#cells, ExploreCell.over, 1);
     const fraction = seconds === null ? executions / (schedules ?? 1) : elapsed / seconds;
     onProgress?.(fraction, `${String(executions)} executions`);
+    this.#endHung(this.#endings);
+  }
+
+  #endHung(endings: readonly AbortController[]): void {
+    for (const hung of this.#watchdog.look(performance.now())) {
+      this.#end("stuck", hungText(hung, this.#plan.seed, this.#plan.patience));
+      endings[hung.thread]?.abort();
+    }
   }
 
   #end(outcome: ExploreOutcome, reason: string): void {
@@ -128,11 +150,29 @@ class Campaign {
     const failures: ExploreFailure[] = [];
     for (const failing of [...first.values()].toSorted((a, b) => a.iteration - b.iteration)) {
       const { key, chosen, iteration, times } = failing;
-      const studied = await this.#pool.run({ kind: "study", target: this.#plan.target, key, chosen });
-      if (!("directives" in studied)) continue;
+      const studied = await this.#study({ key, chosen, iteration });
+      if (studied === null || !("directives" in studied)) continue;
       failures.push(await this.#told(studied, iteration, times, reports[0]?.codeHash ?? ""));
     }
     return failures;
+  }
+
+  /** Variants of a schedule may hang that itself did not. */
+  async #study(failing: Pick<StudyTask, "key" | "chosen" | "iteration">): Promise<Answer | null> {
+    const ending = new AbortController();
+    const timer = setInterval(() => this.#endHung([ending]), TICK_MS);
+    const { target } = this.#plan;
+    try {
+      return await this.#pool.run(
+        { kind: "study", target, pulses: this.#pulses, ...failing },
+        signalOf(ending),
+      );
+    } catch (error) {
+      this.#end("worker-died", `a worker died: ${firstLine(error)}`);
+      return null;
+    } finally {
+      clearInterval(timer);
+    }
   }
 
   async #told(

@@ -21,6 +21,7 @@ import { guestOf, scenarioOptions } from "../scenario-options.ts";
 import { allowedNames, commandLine, decimalNumber, wholeNumber } from "../usage.ts";
 import { importMutant } from "./load-world.ts";
 import { bundledMutant, mutantUrl } from "./mutants/mutant-files.ts";
+import { PATIENCE_SECONDS } from "./pulse.ts";
 import { POINTS_MAX } from "./scheduler.ts";
 import { assignmentsOf, readStressFile } from "./failures/stress-file.ts";
 import { SYSTEMATIC, STRATEGY_NAMES } from "./strategies/catalogue.ts";
@@ -62,6 +63,8 @@ export interface ExplorePlan {
   readonly schedules: number | null;
   readonly seconds: number | null;
   readonly workers: number;
+  /** Seconds that a worker may be between two shared accesses. */
+  readonly patience: number;
   readonly failures: string;
   readonly keepsGoing: boolean;
   readonly settings: ExploreSettings;
@@ -99,6 +102,7 @@ export async function planExplore(request: ExploreRequest): Promise<ExplorePlan>
     seed,
     ...limits,
     workers: SYSTEMATIC.has(strategy) || isAlone ? 1 : workersOf(request),
+    patience: PATIENCE_SECONDS,
     failures: request.failures ?? "failures",
     keepsGoing: request.keepGoing === true,
     settings,

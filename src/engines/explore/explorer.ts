@@ -5,6 +5,7 @@ import { execute, keyOfFailure, record } from "./execution.ts";
 import type { Execution } from "./execution.ts";
 import { RepeatingStrategy } from "./directives.ts";
 import type { LoadedWorld } from "./load-world.ts";
+import { Pulse, withPulse } from "./pulse.ts";
 import { Ending, SCHEDULER } from "./scheduler.ts";
 import { createStrategy } from "./strategies/catalogue.ts";
 import type { StrategyName } from "./strategies/catalogue.ts";
@@ -40,6 +41,8 @@ export interface ExploreTask {
   /** Number of the worker: the first also does what needs doing only once. */
   readonly worker: number;
   readonly cells: Int32Array;
+  /** Of all workers, by number. */
+  readonly pulses: Int32Array;
 }
 
 /** A failure to study. Plain data. */
@@ -47,8 +50,10 @@ export interface StudyTask {
   readonly kind: "study";
   readonly target: ExploreTarget;
   readonly key: string;
+  readonly iteration: number;
   /** The thread chosen at each point. */
   readonly chosen: Uint8Array;
+  readonly pulses: Int32Array;
 }
 
 /** A failing execution, as it can be repeated. */
@@ -130,7 +135,12 @@ export async function runExplorer(
     throw error;
   }
   const { world, codeHash } = loadedWorld;
-  if (task.kind === "study") return studyFailure(world, task.chosen, task.key);
+  if (task.kind === "study")
+    return withPulse(
+      new Pulse(task.pulses, 0),
+      () => studyFailure(world, task.chosen, task.key),
+      task.iteration,
+    );
   const { strategy: name, seed, worker } = task;
   const strategy = createStrategy(name, { seed, onlySampling: worker > 0 });
   return exploreWorld(world, { ...task, strategy }, codeHash);
@@ -138,17 +148,19 @@ export async function runExplorer(
 
 /** Executes a world as a task says, on this thread. */
 export function exploreWorld(world: World, task: WorldTask, codeHash: string): ExploreReport {
-  return new Exploration(world, task).run(codeHash);
+  const pulse = new Pulse(task.pulses, task.worker);
+  return withPulse(pulse, () => new Exploration(world, task, pulse).run(codeHash));
 }
 
 /** A task of which the world and the strategy are made already. */
-export interface WorldTask extends Pick<ExploreTask, "keepsGoing" | "cells"> {
+export interface WorldTask extends Pick<ExploreTask, "keepsGoing" | "cells" | "worker" | "pulses"> {
   readonly strategy: Search;
 }
 
 class Exploration {
   readonly #world: World;
   readonly #task: WorldTask;
+  readonly #pulse: Pulse;
   readonly #failures = new Map<string, FailingExecution>();
   readonly #traces: (readonly [number, number])[] = [];
   readonly #hash = new TraceHash();
@@ -163,9 +175,10 @@ class Exploration {
   #nondeterminism: string | null = null;
   #completed: string | null = null;
 
-  constructor(world: World, task: WorldTask) {
+  constructor(world: World, task: WorldTask, pulse: Pulse) {
     this.#world = world;
     this.#task = task;
+    this.#pulse = pulse;
   }
 
   run(codeHash: string): ExploreReport {
@@ -178,6 +191,7 @@ class Exploration {
       if (iteration > Atomics.load(cells, ExploreCell.last)) break;
       const isHashed = iteration % HASH_ONE_IN === 0 && this.#traces.length < TRACES_MAX;
       const world = isHashed ? hashed : this.#world;
+      this.#pulse.begin(iteration);
       const execution = execute(world, strategy, iteration, isThorough(iteration));
       if (execution === null) {
         Atomics.store(cells, ExploreCell.over, 1);

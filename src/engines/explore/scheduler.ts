@@ -12,6 +12,7 @@ import { CallStacks, enter, isCoroutine } from "./call-stacks.ts";
 import type { Coroutine } from "./call-stacks.ts";
 import { RenewedMemory } from "./renewed-memory.ts";
 import { RandomWalk } from "./strategies/random-walk.ts";
+import type { Pulse } from "./pulse.ts";
 import type { Strategy } from "./strategy.ts";
 
 /** Most threads of an execution. */
@@ -51,6 +52,8 @@ const FILL = AccessKind.fill;
 const READ = AccessKind.read;
 const FLUSH_ASKED = Doorbell.flush;
 const NONE = -1;
+/** Points between two signs of life: some milliseconds. */
+const BEAT_POINTS = 1 << 14;
 
 /** What the sync primitives of a program look like to the scheduler. */
 export interface SyncObject {
@@ -87,6 +90,10 @@ export class Scheduler {
   /** Points after which an execution is given up; at most `POINTS_MAX`. */
   pointsMax: number = POINTS_MAX;
   ending = 0;
+  /** Where the thread shows that it is alive; null when nobody looks. */
+  pulse: Pulse | null = null;
+  /** Points until the next sign of life, or the bound. */
+  #pausesAt = 0;
   /** The thread chosen at each point of the last execution, from index 1. */
   readonly chosen = new Uint8Array(POINTS_MAX + 2);
   observer: Observer | null = null;
@@ -148,6 +155,7 @@ export class Scheduler {
     this.points = 0;
     this.steps = 0;
     this.ending = Ending.done;
+    this.#pausesAt = Math.min(this.pointsMax, BEAT_POINTS);
     this.#waiting = 0;
     this.#isRunning = false;
     this.#sawStop = false;
@@ -342,7 +350,7 @@ export class Scheduler {
 
   /** The thread that goes on, or -1 when the execution is over. */
   #choose(): number {
-    if (++this.points > this.pointsMax) return this.#over(Ending.capped);
+    if (++this.points > this.#pausesAt && this.#pause()) return this.#over(Ending.capped);
     if (this.#sawStop) return this.#over(Ending.stopped);
     let enabled = this.live;
     let waiting = this.#waiting;
@@ -357,6 +365,14 @@ export class Scheduler {
     if (next < 0) return this.#over(Ending.abandoned);
     this.chosen[this.points] = next;
     return next;
+  }
+
+  /** A sign of life, now and then; whether the execution has had all the points that it may have. */
+  #pause(): boolean {
+    if (this.points > this.pointsMax) return true;
+    this.pulse?.beat();
+    this.#pausesAt = Math.min(this.pointsMax, this.#pausesAt + BEAT_POINTS);
+    return false;
   }
 
   #over(ending: number): number {

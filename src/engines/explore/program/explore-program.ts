@@ -6,8 +6,9 @@ import { basename, extname, isAbsolute, relative } from "node:path";
 import process from "node:process";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import type { ExploreFailure } from "../../../report/types.ts";
-import { UsageError } from "../../errors.ts";
+import { RunError, UsageError } from "../../errors.ts";
 import { allowedNames, decimalNumber, wholeNumber } from "../../usage.ts";
+import { PATIENCE_SECONDS } from "../pulse.ts";
 import { POINTS_MAX } from "../scheduler.ts";
 import { shortPath } from "../short-path.ts";
 import { STRATEGY_NAMES, isStrategyName } from "../strategies/catalogue.ts";
@@ -39,6 +40,11 @@ export interface ExploreOptions {
   readonly workers?: number;
   /** Scheduling points after which an execution is given up. Default 20,000. */
   readonly steps?: number;
+  /**
+   * Seconds that a thread may compute between two shared accesses. Default 30: a loop without one would never end, and
+   * is told as an error.
+   */
+  readonly patience?: number;
   /** Whether `Atomics.wait` may return without having been notified. Default false. */
   readonly spuriousWakeups?: boolean;
   /** Replays this schedule, once, instead of exploring: `failure.schedule` of an earlier result. */
@@ -74,6 +80,7 @@ const DEFAULTS = {
   seed: 1,
   steps: 20_000,
   failures: "failures",
+  patience: PATIENCE_SECONDS,
 } as const;
 const CREWS_KEPT = 8;
 
@@ -87,7 +94,10 @@ const crews = new Map<string, ProgramCrew>();
 export async function explore(program: URL | string, options: ExploreOptions = {}): Promise<ProgramResult> {
   const url = urlOf(program);
   wantFile(url);
-  const { executions, strategy, seed, steps, seconds, failures } = checked(url, { ...DEFAULTS, ...options });
+  const { executions, strategy, seed, steps, seconds, patience, failures } = checked(url, {
+    ...DEFAULTS,
+    ...options,
+  });
   const target: ProgramTarget = {
     kind: "program",
     module: relative(process.cwd(), fileURLToPath(url)),
@@ -98,8 +108,16 @@ export async function explore(program: URL | string, options: ExploreOptions = {
   const schedule = options.schedule ?? null;
   const { workers } = options;
   const cores = availableParallelism();
-  const task = { target, strategy, seed, schedule, executions, seconds, workers, cores };
-  const parts = await crewFor(url).explore(task);
+  const task = { target, strategy, seed, schedule, executions, seconds, workers, cores, patience };
+  const parts = await crewFor(url)
+    .explore(task)
+    .catch((error: unknown) => {
+      if (!(error instanceof RunError)) throw error;
+      // The next exploration has threads of its own.
+      crews.get(url)?.end();
+      crews.delete(url);
+      throw new RunError(`${shortPath(url)}: ${error.message}`, { cause: error });
+    });
   const sum = (of: (report: ExploreReport) => number): number =>
     parts.reduce((total, { report }) => total + of(report), 0);
   const all = sum((report) => report.executions);
@@ -154,7 +172,7 @@ type ResolvedOptions = ExploreOptions & Required<Pick<ExploreOptions, keyof type
 
 /** Throws UsageError for a value that its type, or what it is for, does not allow: callers may be plain JavaScript. */
 function checked(url: string, options: ResolvedOptions): ResolvedOptions {
-  const { strategy, executions, seed, steps, seconds } = options;
+  const { strategy, executions, seed, steps, seconds, patience } = options;
   const name = (option: string): string => `${shortPath(url)}: option ${option}`;
   if (!isStrategyName(strategy))
     throw new UsageError(
@@ -165,6 +183,7 @@ function checked(url: string, options: ResolvedOptions): ResolvedOptions {
   wholeNumber(name("steps"), String(steps), { min: 1, max: POINTS_MAX });
   if (options.workers !== undefined)
     wholeNumber(name("workers"), String(options.workers), { min: 1, max: 256 });
+  decimalNumber(name("patience"), String(patience), { min: 0.1, max: 7 * 24 * 3600 });
   if (seconds !== undefined)
     decimalNumber(name("seconds"), String(seconds), { min: 0.001, max: 7 * 24 * 3600 });
   return options;

@@ -1,9 +1,10 @@
 /** The threads that explore one program, an exploration at a time; each has translated the module once. */
 /* oxlint-disable no-await-in-loop -- a thread makes one part after another */
 import { Worker } from "node:worker_threads";
-import { UsageError } from "../../errors.ts";
+import { RunError, UsageError } from "../../errors.ts";
 import { ExploreCell } from "../explorer.ts";
 import type { ExploreReport } from "../explorer.ts";
+import { Watchdog, hungText, pulsesOf } from "../pulse.ts";
 import { partsOf, samples } from "./parts.ts";
 import type { Part } from "./parts.ts";
 import type { ProgramAnswer, ProgramStudy, ProgramTask } from "./program-thread.ts";
@@ -16,6 +17,8 @@ export interface CrewTask extends Pick<ProgramTask, "target" | "strategy" | "see
   readonly workers: number | undefined;
   /** Threads at most, when `workers` does not say. */
   readonly cores: number;
+  /** Seconds that a thread may be between two shared accesses. */
+  readonly patience: number;
 }
 
 /** What came of a part. */
@@ -27,6 +30,7 @@ export interface PartReport {
 const WORKER = new URL("../../../../workers/program-worker.ts", import.meta.url);
 /** To translate a module again takes about as long as this. */
 const LONG_MS = 1000;
+const LOOK_MS = 50;
 const TASK_CELLS = Object.keys(ExploreCell).length;
 
 /** The threads of a program. */
@@ -48,7 +52,7 @@ export class ProgramCrew {
 
   /** The thread of a number, begun when it is first wanted. */
   thread(index: number): ProgramThread {
-    return (this.#threads[index] ??= new ProgramThread(this.#url));
+    return (this.#threads[index] ??= new ProgramThread(this.#url, index));
   }
 
   end(): void {
@@ -122,8 +126,10 @@ class CrewRun {
       cells[ExploreCell.next] = part.from;
       cells[ExploreCell.last] = part.to - 1;
       this.#cells.set(index, cells);
-      const { target, strategy, seed, schedule } = this.#task;
-      const answer = await this.#crew.thread(thread).ask({ target, strategy, seed, schedule, cells, part });
+      const { target, strategy, seed, schedule, patience } = this.#task;
+      const pulses = pulsesOf(1);
+      const task = { target, strategy, seed, schedule, cells, part, pulses };
+      const answer = await this.#crew.thread(thread).ask(task, patience);
       this.#cells.delete(index);
       if (answer.kind === "refused") throw new UsageError(answer.message);
       this.#done[index] = answer;
@@ -158,9 +164,11 @@ class CrewRun {
 /** A worker that makes one part after another. */
 class ProgramThread {
   readonly #worker: Worker;
+  readonly #index: number;
   #died: Error | undefined;
 
-  constructor(url: string) {
+  constructor(url: string, index: number) {
+    this.#index = index;
     this.#worker = new Worker(WORKER, {
       workerData: { url },
       execArgv: ["--disable-warning=ExperimentalWarning"],
@@ -171,19 +179,29 @@ class ProgramThread {
     this.#worker.unref();
   }
 
-  ask(task: ProgramTask): Promise<ProgramAnswer> {
-    if (this.#died !== undefined) return Promise.reject(this.#died);
+  async ask(task: ProgramTask, patience: number): Promise<ProgramAnswer> {
+    if (this.#died !== undefined) throw this.#died;
     this.#worker.ref();
-    return new Promise<ProgramAnswer>((resolve, reject) => {
-      const onAnswer = (answer: ProgramAnswer): void => {
-        this.#worker.off("error", reject);
-        this.#worker.unref();
-        resolve(answer);
-      };
-      this.#worker.once("message", onAnswer);
-      this.#worker.once("error", reject);
-      this.#worker.postMessage(task);
-    });
+    const { promise, resolve, reject } = Promise.withResolvers<ProgramAnswer>();
+    const watchdog = new Watchdog(task.pulses, patience);
+    const timer = setInterval(() => {
+      for (const hung of watchdog.look(performance.now())) {
+        this.#died = new RunError(hungText({ ...hung, thread: this.#index }, task.seed, patience));
+        reject(this.#died);
+        void this.#worker.terminate();
+      }
+    }, LOOK_MS);
+    this.#worker.once("message", resolve);
+    this.#worker.once("error", reject);
+    this.#worker.postMessage(task);
+    try {
+      return await promise;
+    } finally {
+      clearInterval(timer);
+      this.#worker.off("message", resolve);
+      this.#worker.off("error", reject);
+      this.#worker.unref();
+    }
   }
 
   end(): Promise<number> {

@@ -5,6 +5,7 @@ import { RefusedError } from "../../coroutine/hook.ts";
 import { UsageError } from "../../errors.ts";
 import { keyOfFailure, replay } from "../execution.ts";
 import { exploreWorld } from "../explorer.ts";
+import { Pulse, withPulse } from "../pulse.ts";
 import type { ExploreReport } from "../explorer.ts";
 import { countSwitches } from "../failures/minimise.ts";
 import { UnseenAccessError } from "../raw-access.ts";
@@ -15,6 +16,7 @@ import type { StudiedFailure } from "../failures/study-failure.ts";
 import { loadingError } from "./loading-error.ts";
 import type { ExploreFailure } from "../../../report/types.ts";
 import type { ProgramTarget } from "../target.ts";
+import { SCHEDULER } from "../scheduler.ts";
 import type { Search } from "../strategy.ts";
 import type { Part } from "./parts.ts";
 import { UserWorld } from "./user-world.ts";
@@ -28,6 +30,7 @@ export interface ProgramTask {
   readonly schedule: string | null;
   readonly part: Part;
   readonly cells: Int32Array;
+  readonly pulses: Int32Array;
 }
 
 /** What became of a failure: minimised, in words. */
@@ -68,15 +71,18 @@ function urlOf(data: unknown): string {
 
 function perform(world: UserWorld, codeHash: string, task: ProgramTask): ProgramAnswer {
   world.take(task.target);
-  if (task.schedule !== null) return replayed(world, codeHash, task.schedule);
+  const { schedule, cells, pulses } = task;
+  const pulse = new Pulse(pulses, 0);
+  if (schedule !== null) return withPulse(pulse, () => replayed(world, codeHash, schedule));
   const strategy = strategyOf(task);
-  const report = exploreWorld(world, { strategy, cells: task.cells, keepsGoing: false }, codeHash);
-  const isExhausted = strategy.hasAll === true;
+  const report = exploreWorld(world, { strategy, cells, pulses, worker: 0, keepsGoing: false }, codeHash);
+  // One thread has one schedule.
+  const isExhausted = strategy.hasAll === true || SCHEDULER.threads === 1;
   const [first] = report.failures;
   // What cannot be repeated cannot be studied.
   if (first === undefined || report.nondeterminism !== null)
     return { kind: "explored", report, failure: null, isExhausted };
-  const study = studyFailure(world, first.chosen, first.key);
+  const study = withPulse(pulse, () => studyFailure(world, first.chosen, first.key), first.iteration);
   return { kind: "explored", report, failure: { ...study, iteration: first.iteration }, isExhausted };
 }
 
