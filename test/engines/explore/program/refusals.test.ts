@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
-import { explore } from "../../../src/index.ts";
-import type { ExploreOptions, ProgramResult } from "../../../src/index.ts";
+import { explore } from "../../../../src/index.ts";
+import type { ExploreOptions, ProgramResult } from "../../../../src/index.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "umbra-refused-"));
 let programs = 0;
