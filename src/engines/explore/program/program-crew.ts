@@ -105,7 +105,12 @@ class CrewRun {
     const { workers, cores } = this.#task;
     const running = [this.#work(0)];
     const begin = (): void => {
-      for (let thread = 1; thread < (workers ?? cores); thread++) running.push(this.#work(thread));
+      for (let thread = 1; thread < (workers ?? cores); thread++) {
+        const work = this.#work(thread);
+        // It is waited for below, perhaps after it has failed.
+        work.catch(() => undefined);
+        running.push(work);
+      }
     };
     const timer = setTimeout(begin, workers === undefined ? LONG_MS : 0);
     try {
