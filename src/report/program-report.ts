@@ -1,7 +1,10 @@
 /** What exploring a user's program found, as text for a failing test. */
+import { relative } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
 import { failureLines } from "./explore-report.ts";
 import type { ExploreFailure } from "./explore-result.ts";
-import { PLAIN } from "./text.ts";
+import { PLAIN, counted } from "./text.ts";
 
 const WIDTH = 120;
 
@@ -19,7 +22,7 @@ export interface ProgramFindings {
 /** What is wrong, the interleaving that shows it, and how to see it again; or what was tried. */
 export function programReport(findings: ProgramFindings): string {
   const { program, executions, capped, completed, nondeterminism, failure } = findings;
-  const tried = `${String(executions)} executions of ${program.replace(/^file:\/\//, "")}`;
+  const tried = `${counted(executions, "execution")} of ${relative(process.cwd(), fileURLToPath(program))}`;
   if (nondeterminism !== null)
     return `${tried}: ${nondeterminism}: time or chance decides in it, or an earlier execution`;
   if (failure === null) {

@@ -1,5 +1,5 @@
 /** A packed copy below somebody's node_modules, where Node runs no TypeScript, explores a program of theirs. */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import {
   copyFileSync,
   mkdirSync,
@@ -47,6 +47,7 @@ const found = [];
 for (const isCorrect of [true, false]) {
   const { failure } = await explore(program, { input: { isCorrect }, executions: 500 });
   found.push(failure?.violations[0].message ?? null);
+  if (failure !== null) found.push(failure.token);
 }
 process.stdout.write(JSON.stringify(found));`,
     );
@@ -58,7 +59,14 @@ process.stdout.write(JSON.stringify(found));`,
     );
     const search = ["explore", "exec-exit", "--schedules", "2", "--seed", "1"];
     expect(execFileSync(execPath, [umbra, ...search], { cwd: folder, encoding: "utf8" })).toMatch(/Never/);
-    expect(JSON.parse(output)).toEqual([null, expect.stringMatching(/^half a pair was read: /)]);
+    const [nothing, message, token] = JSON.parse(output) as (string | null)[];
+    expect(nothing).toBeNull();
+    expect(message).toMatch(/^half a pair was read: /);
+    for (const failure of [token ?? "", "failures/latest"]) {
+      const replay = spawnSync(execPath, [umbra, "replay", failure], { cwd: folder, encoding: "utf8" });
+      expect(replay.stdout).toMatch(/main: half a pair was read[^]*fails again with assertion/);
+      expect(replay.status).toBe(1);
+    }
   } finally {
     rmSync(folder, { recursive: true });
   }
