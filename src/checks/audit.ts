@@ -92,7 +92,7 @@ function leftOver({ domain, frames }: Machine): Finding[] {
     first = number;
   }
   if (left === 0) return [];
-  const message = `the domain was taken apart, but ${String(left)} frames are not free, ${hex(first)} for one`;
+  const message = `the domain was taken apart, but ${left === 1 ? "1 frame is" : `${String(left)} frames are`} not free, ${hex(first)} for one`;
   return [{ check: "audit torn-down-domains-have-nothing", vcpu: -1, message }];
 }
 

@@ -19,6 +19,24 @@ export function cellName(layout: Layout, cell: number): string {
   return NAMERS[region.name]?.(at, layout) ?? `${region.name} word ${String(at)}`;
 }
 
+/**
+ * Whether a cell is only written in passing, by whoever has been decided on elsewhere: the clock of the TLBs, and what a
+ * lock's holder notes in it. In which order they are accessed follows from the order of something else.
+ */
+export function isBookkeeping(layout: Layout, cell: number): boolean {
+  const { domain, locks, vcpus } = layout.regions;
+  if (cell === domain.offset + DomainCell.tlbClock) return true;
+  const isIn = ({ offset, words }: Region): boolean => cell >= offset && cell < offset + words;
+  if (isIn(vcpus)) return (cell - vcpus.offset) % VCPU_WORDS === VcpuCell.tlbStamp;
+  return isIn(locks) && !DECISIVE_LOCK_CELLS.has((cell - locks.offset) % LOCK_WORDS);
+}
+
+const DECISIVE_LOCK_CELLS: ReadonlySet<number> = new Set([
+  LockCell.held,
+  LockCell.nextTicket,
+  LockCell.nowServing,
+]);
+
 /** How the cells of a region are named, by their place in it. */
 const NAMERS: Readonly<Partial<Record<RegionName, (at: number, layout: Layout) => string>>> = {
   frames: (at) => `mfn ${hex(at >>> 10)} word ${String(at & 1023)}`,

@@ -183,7 +183,7 @@ export class DomainControl {
       this.#freeGuestMemory(leaks);
       const free = this.base.heap.freeFrames();
       const all = layout.sizes.frames - 1;
-      if (free !== all) leaks.push(`${String(all - free)} machine frames are not free after the teardown`);
+      if (free !== all) leaks.push(`machine frames not free after the teardown: ${String(all - free)}`);
     }
     lock.release();
     this.p2mLock.release();

@@ -58,7 +58,8 @@ function minimisedLine({ before, after, replays }: ExploreFailure): string {
 function violationLines(failure: ExploreFailure): string[] {
   const times = new Map<string, number>();
   for (const { thread, message } of failure.violations) {
-    const line = `  ${threadPrefix(failure, thread)}${message}`;
+    const prefix = threadPrefix(failure, thread);
+    const line = `  ${message.startsWith(prefix) ? "" : prefix}${message}`.trimEnd();
     times.set(line, (times.get(line) ?? 0) + 1);
   }
   return [...times].map(([line, seen]) => (seen === 1 ? line : `${line} (${String(seen)} times)`));

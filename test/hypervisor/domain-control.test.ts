@@ -183,7 +183,7 @@ describe("teardown says so when there is left", () => {
       leak: (machine: TestMachine): void => {
         machine.shadow.pages.getReference(machine.frame(PAGE));
       },
-      says: ["gfn 0x80 has 2 references where 1 is due", "1 machine frames are not free after the teardown"],
+      says: ["gfn 0x80 has 2 references where 1 is due", "machine frames not free after the teardown: 1"],
     },
     {
       what: "a reference to a shadow",
@@ -204,7 +204,7 @@ describe("teardown says so when there is left", () => {
       says: [
         expect.stringMatching("of type p2m_table survives"),
         "the pool has 263 pages but 262 are free",
-        "1 machine frames are not free after the teardown",
+        "machine frames not free after the teardown: 1",
       ],
     },
     {
@@ -219,7 +219,7 @@ describe("teardown says so when there is left", () => {
       leak: (machine: TestMachine): void => {
         machine.shadow.heap.allocate(FrameUse.guest);
       },
-      says: ["1 machine frames are not free after the teardown"],
+      says: ["machine frames not free after the teardown: 1"],
     },
   ])("$what", ({ leak, says }) => {
     const machine = withPage(4);

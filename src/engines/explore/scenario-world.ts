@@ -1,7 +1,7 @@
 /** A scenario's machine and vCPUs under the scheduler: the model as coroutines, the checks as they are. */
 import { auditMachine } from "../../checks/audit.ts";
 import { leftAfterTeardown } from "../../checks/left-after-teardown.ts";
-import { cellName } from "../../checks/cell-names.ts";
+import { cellName, isBookkeeping } from "../../checks/cell-names.ts";
 import { Loader } from "../../guest/loader.ts";
 import type { DomainControl } from "../../hypervisor/domain-control.ts";
 import { Machine } from "../../hypervisor/machine.ts";
@@ -141,6 +141,10 @@ export class ScenarioWorld implements World {
 
   cellName(cell: number): string {
     return cellName(this.machine.layout, cell);
+  }
+
+  isBookkeeping(cell: number): boolean {
+    return isBookkeeping(this.machine.layout, cell);
   }
 
   threadName(thread: number): string {

@@ -27,6 +27,7 @@ export function watched(world: World, watcher: Watcher): World {
     },
     end: (ending, isThorough) => world.end(ending, isThorough),
     isIdle: () => world.isIdle?.() === true,
+    isBookkeeping: (cell) => world.isBookkeeping?.(cell) === true,
     threadName: (thread) => world.threadName(thread),
     cellName: (cell) => world.cellName(cell),
   };
@@ -72,4 +73,6 @@ export interface World {
   threadName(thread: number): string;
   /** What a cell is called: `vCPU 1 doorbell`. */
   cellName(cell: number): string;
+  /** Whether the order of a cell's accesses follows from that of others, so that a reader wants those first. */
+  isBookkeeping?(cell: number): boolean;
 }

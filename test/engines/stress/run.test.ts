@@ -101,7 +101,7 @@ test("what the teardown finds is a leak", async () => {
   const result = await run("corrupts", { set: ["when=leaving"] });
   expect(said(result)).toEqual([
     "lifetime -1: gfn 0x5 has 2 references where 1 is due.",
-    "lifetime -1: 1 machine frames are not free after the teardown.",
+    "lifetime -1: machine frames not free after the teardown: 1.",
   ]);
   expect(result).toMatchObject({ outcome: "completed", tornDown: true });
 });

@@ -21,7 +21,7 @@ export interface Constraint {
 /** Most pairs that are tried. */
 const PAIRS_MAX = 300;
 
-/** The orders that a failing execution needs, in the order of the trace. */
+/** The orders that a failing execution needs, in the order of the trace; those of bookkeeping behind the others. */
 export function requiredOrders(
   world: World,
   { trace, directives }: RecordedExecution,
@@ -35,7 +35,9 @@ export function requiredOrders(
       if (execution === null || !reversing.hasReversed) return false;
       return !execution.failures.some((each) => keyOfFailure(each) === key);
     });
-  return withoutImplied(orders, trace);
+  const rank = ({ first }: Constraint): number =>
+    Number(world.isBookkeeping?.(trace[first]?.cell ?? 0) === true);
+  return withoutImplied(orders, trace).toSorted((a, b) => rank(a) - rank(b));
 }
 
 /**
