@@ -1,6 +1,7 @@
 /** Builds a kernel in guest memory: its data at the bottom, the tables of its half of the address space behind it. */
 import { EntryFlag } from "../machine/entry.ts";
 import type { BootTables } from "./boot-tables.ts";
+import { entryCode } from "./kernel/entry-code.ts";
 import { addressMap, personalityNamed, userEnd } from "./kernel/address-map.ts";
 import type { AddressMap } from "./kernel/address-map.ts";
 import { CPU_BYTES, SPACE_BYTES } from "./kernel/image.ts";
@@ -27,6 +28,8 @@ export interface KernelWish {
   readonly dataWords?: number;
   /** Loads of a lock that is taken before its waiter halts. */
   readonly spins?: number;
+  /** Whether the kernel writes its pagetables by machine code, which vCPUs fetch, decode and execute. */
+  readonly machineCode?: boolean;
 }
 
 const PAGE_BYTES = 4096;
@@ -64,6 +67,7 @@ export function buildKernel(loader: Loader, wish: KernelWish): KernelImage {
   const half = new KernelHalf(loader, { map, root, windowTable });
   if (personality === "one-to-one") half.mapAllMemory(wish.largePages ?? true);
   else half.mapData(dataEnd);
+  if (wish.machineCode === true) half.loadCode();
   half.linkWindows();
   if (map.linearMap !== 0) half.linkSelf();
   const { rootEntries, level2Entries } = half.bootEntries();
@@ -82,6 +86,7 @@ export function buildKernel(loader: Loader, wish: KernelWish): KernelImage {
     windowTable,
     rootEntries,
     level2Entries,
+    hasCode: wish.machineCode === true,
     areas: wish.areas.map((area) => completeArea(area, tables)),
   };
 }
@@ -135,6 +140,21 @@ class KernelHalf {
     for (let at = PAGE_BYTES; at < end; at += PAGE_BYTES) {
       this.#tables.mapPage(this.#root, this.#map.kernelBase + at, at / PAGE_BYTES, this.#rights());
     }
+  }
+
+  /** Puts the kernel's machine code into a page of its own and maps it. */
+  loadCode(): void {
+    const { ram } = this.#loader;
+    const { bytes } = entryCode(this.#loader.format);
+    const at = this.#loader.kernelPages(1);
+    for (let index = 0; index < bytes.length; index += 4) {
+      let word = 0;
+      for (let byte = 0; byte < 4; byte++) word |= (bytes[index + byte] ?? 0) << (8 * byte);
+      ram.writeWord(at + index, word);
+    }
+    this.#tables.mapPage(this.#root, this.#map.code, at / PAGE_BYTES, {
+      flags: EntryFlag.accessed | EntryFlag.global,
+    });
   }
 
   /** Gives the temporary mappings their table. */

@@ -6,6 +6,7 @@ import { vcpuId } from "../memory/units.ts";
 import { vcpuArea } from "../memory/vcpu-area.ts";
 import { Status } from "../machine/exits.ts";
 import type { Vcpu } from "../machine/vcpu.ts";
+import { Processor } from "../machine/x86/processor.ts";
 import { hex } from "./hex.ts";
 import { GuestPanic, MachineStopped } from "./program-ends.ts";
 import type { GuestFormat } from "./scenario.ts";
@@ -52,6 +53,9 @@ export class MemoryOperations {
   /** Who handles faults and interrupts. */
   protected handler: TrapHandler | null = null;
   #nestedFaults = 0;
+  /** Made with the first code that runs: most guests run none. */
+  #processor: Processor | null = null;
+  #runsCode = false;
 
   constructor({ vcpu, vcpus, format }: OperationsSetup) {
     this.id = vcpu.id;
@@ -177,6 +181,44 @@ export class MemoryOperations {
     const status = this.vcpu.fetch(address | 0, highHalf(address), size);
     if (status === Status.stopped) throw new MachineStopped();
     return status;
+  }
+
+  /** Sets a general register, by `Register`; the high half of a 32-bit guest's means nothing. */
+  setGeneral(register: number, low: number, high = 0): void {
+    this.vcpu.code.registers.assign(register, 8, low, high);
+  }
+
+  /** The low half of a general register; the high one is in `valueHigh`. */
+  general(register: number): number {
+    const { registers } = this.vcpu.code;
+    this.valueHigh = registers.highOf(register, 8);
+    return registers.lowOf(register, 8);
+  }
+
+  /**
+   * Executes machine code from `start` on until RIP is `end`. `bits` is what the code segment says: 16, 32, or 64. Code
+   * that runs while other code does, in an interrupt or a fault, saves and restores the registers around it.
+   */
+  runCode(start: number, end: number, bits = this.format === "4level" ? 64 : 32): void {
+    const { registers } = this.vcpu.code;
+    const saved = this.#runsCode ? registers.copy() : null;
+    this.#runsCode = true;
+    this.#processor ??= new Processor(this.vcpu);
+    registers.codeBits = bits;
+    registers.jumpTo(start | 0, bits === 64 ? highHalf(start) : 0);
+    this.#untilRip(this.#processor, end | 0, bits === 64 ? highHalf(end) : 0);
+    this.#runsCode = saved !== null;
+    if (saved !== null) registers.restore(saved);
+  }
+
+  #untilRip(processor: Processor, endLow: number, endHigh: number): void {
+    const { registers } = this.vcpu.code;
+    let faults = 0;
+    while (registers.ripLow !== endLow || registers.ripHigh !== endHigh) {
+      const status = processor.executeNext();
+      if (status === Status.done || status === Status.resumed) faults = 0;
+      else this.#afterFault(status, registers.ripHigh * HIGH_HALF + (registers.ripLow >>> 0), faults++);
+    }
   }
 
   /** Whether the last load was answered by a device instead of memory. */
@@ -306,6 +348,7 @@ export class MemoryOperations {
   #afterFault(status: number, address: number, faults: number): void {
     if (status === Status.stopped) throw new MachineStopped();
     if (status === Status.generalProtection) this.panic("guest", `#GP on an access to ${hex(address)}`);
+    if (status === Status.invalidOpcode) this.panic("guest", `#UD at ${hex(address)}`);
     const { vcpu } = this;
     const errorCode = vcpu.faultErrorCode;
     const at = this.#faultAddress();

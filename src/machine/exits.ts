@@ -10,6 +10,10 @@ export const Status = {
   generalProtection: 2,
   /** The machine stops: the operation was not executed. */
   stopped: 3,
+  /** The vCPU goes on at its RIP: the hypervisor has executed the instruction, or it is executed again from its start. */
+  resumed: 4,
+  /** It raised #UD, or is an instruction that this processor does not have. */
+  invalidOpcode: 5,
 } as const;
 
 /** What the hypervisor answers to a page fault. */
@@ -22,10 +26,25 @@ export const FaultAnswer = {
   inject: 2,
   /** The domain is dead. */
   stop: 3,
+  /** The hypervisor executed the instruction at RIP: go on behind it. */
+  resume: 4,
+  /** Inject #GP(0). */
+  injectGeneralProtection: 5,
+  /** Execute the instruction at RIP again, from its start. */
+  restart: 6,
 } as const;
 
 /** Operations that can touch memory. */
-export const Operation = { load: 0, store: 1, compareExchange: 2, fetch: 3 } as const;
+export const Operation = {
+  load: 0,
+  store: 1,
+  compareExchange: 2,
+  fetch: 3,
+  /** Reads, computes and writes in one atomic access: what instructions with LOCK do. */
+  alter: 4,
+  /** The load of an instruction that stores to the same place next. */
+  loadToStore: 5,
+} as const;
 
 /** Set in the number of a noted operation that is none of memory; the rest is a `Doing`. Else `Operation` + 16 × size. */
 export const OTHER_OPERATION = 0x100;

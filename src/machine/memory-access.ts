@@ -17,13 +17,18 @@ const TLB_HITS = Counter.tlb_hits;
 const DOING_GUEST = Doing.guest;
 const DOING_PAGE_FAULT = Doing.pageFault;
 const ANSWER_EMULATED = FaultAnswer.emulated;
+const ANSWER_GENERAL_PROTECTION = FaultAnswer.injectGeneralProtection;
 const ANSWER_INJECT = FaultAnswer.inject;
+const ANSWER_RESTART = FaultAnswer.restart;
+const ANSWER_RESUME = FaultAnswer.resume;
 const ANSWER_RETRY = FaultAnswer.retry;
+const OPERATION_ALTER = Operation.alter;
 const OPERATION_COMPARE_EXCHANGE = Operation.compareExchange;
 const OPERATION_STORE = Operation.store;
 const STATUS_DONE = Status.done;
 const STATUS_GENERAL_PROTECTION = Status.generalProtection;
 const STATUS_PAGE_FAULT = Status.pageFault;
+const STATUS_RESUMED = Status.resumed;
 const STATUS_STOPPED = Status.stopped;
 const CELL_CR2_HIGH = VcpuCell.cr2High;
 const CELL_CR2_LOW = VcpuCell.cr2Low;
@@ -36,7 +41,7 @@ const FETCH = 16;
 const DIRTY = 64;
 const IMPLICIT_SUPERVISOR = 1 << 18;
 /** What an operation needs of a translation, by `Operation`: rights, and D for a write. */
-const NEEDS = Int32Array.of(0, WRITE | DIRTY, WRITE | DIRTY, FETCH);
+const NEEDS = Int32Array.of(0, WRITE | DIRTY, WRITE | DIRTY, FETCH, WRITE | DIRTY, WRITE | DIRTY);
 /** Not a frame: the hypervisor has changed something, try again. Below it: -2 minus the `Status` of an ended operation. */
 const RETRY = -1;
 
@@ -153,6 +158,11 @@ export class MemoryAccess {
         this.#vcpu.setRegister(CELL_CR2_LOW, this.#vcpu.faultLow);
         this.#vcpu.setRegister(CELL_CR2_HIGH, this.#vcpu.faultHigh);
         return -2 - STATUS_PAGE_FAULT;
+      case ANSWER_RESTART:
+      case ANSWER_RESUME:
+        return -2 - STATUS_RESUMED;
+      case ANSWER_GENERAL_PROTECTION:
+        return -2 - STATUS_GENERAL_PROTECTION;
       default:
         return -2 - STATUS_STOPPED;
     }
@@ -166,6 +176,7 @@ export class MemoryAccess {
       return;
     }
     if (operation === OPERATION_COMPARE_EXCHANGE) this.#exchange(address, size);
+    else if (operation === OPERATION_ALTER) physical.alter(address, size, vcpu);
     else physical.read(address, size);
     vcpu.resultLow = physical.low;
     vcpu.resultHigh = physical.high;
@@ -199,7 +210,9 @@ export class MemoryAccess {
         this.#vcpu.valueLow,
         this.#vcpu.valueHigh,
       );
-    } else this.#vcpu.physical.readBytes(first, this.#vcpu.size, split, second);
+    } else if (this.#vcpu.operation === OPERATION_ALTER)
+      this.#vcpu.physical.alterBytes(first, this.#vcpu.size, split, second, this.#vcpu);
+    else this.#vcpu.physical.readBytes(first, this.#vcpu.size, split, second);
     this.#vcpu.resultLow = this.#vcpu.physical.low;
     this.#vcpu.resultHigh = this.#vcpu.physical.high;
   }

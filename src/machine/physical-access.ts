@@ -4,12 +4,22 @@
  * goes for compare-exchanges too: there is no bus lock that would hold off the others.
  */
 import type { SharedMemory } from "../memory/shared-memory.ts";
+import { Alu } from "./x86/alu.ts";
+import type { CodeState } from "./x86/code-state.ts";
+
+/** What an operation that alters memory computes with. */
+export interface Alteration {
+  readonly valueLow: number;
+  readonly valueHigh: number;
+  readonly code: CodeState;
+}
 
 /** Performs accesses; the value read is in `low` and `high` afterwards. */
 export class PhysicalAccess {
   low = 0;
   high = 0;
   readonly #memory: SharedMemory;
+  readonly #alu = new Alu();
 
   constructor(memory: SharedMemory) {
     this.#memory = memory;
@@ -65,6 +75,28 @@ export class PhysicalAccess {
     }
     this.low = this.#memory.compareExchangeByte(address, expectedLow, low);
     return this.low === (expectedLow & 0xff);
+  }
+
+  /** Reads, computes and writes `size` bytes as one access; what was there is in `low` and `high`. */
+  alter(address: number, size: number, by: Alteration): void {
+    this.read(address, size);
+    let isStored = false;
+    while (!isStored) {
+      const { low, high } = this;
+      this.#compute(size, by);
+      isStored = this.exchange(address, size, low, high, this.#alu.low, this.#alu.high);
+    }
+  }
+
+  /** Alters bytes, as `readBytes` and `writeBytes` find them. */
+  alterBytes(first: number, size: number, split: number, second: number, by: Alteration): void {
+    this.readBytes(first, size, split, second);
+    this.#compute(size, by);
+    this.writeBytes(first, size, split, second, this.#alu.low, this.#alu.high);
+  }
+
+  #compute(size: number, { valueLow, valueHigh, code }: Alteration): void {
+    this.#alu.compute(code.alteration, size, this.low, this.high, valueLow, valueHigh, code.flags);
   }
 
   /** Reads less than a word, or what is not aligned. */

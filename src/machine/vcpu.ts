@@ -24,6 +24,7 @@ import { MemoryAccess } from "./memory-access.ts";
 import { SavedOperation } from "./saved-operation.ts";
 import { StructureCache } from "./structure-cache.ts";
 import { Tlb } from "./tlb.ts";
+import { CodeState } from "./x86/code-state.ts";
 
 // Private copies: V8 folds a module's own constants, but reads those of others at every use.
 const EXITS = Counter.exits;
@@ -81,6 +82,8 @@ export class Vcpu {
   readonly mailbox: FlushMailbox;
   readonly waiter: Waiter;
   readonly physical: PhysicalAccess;
+  readonly access: MemoryAccess;
+  readonly code: CodeState;
   readonly findings: Finding[] = [];
   /** Set by the hypervisor that owns this vCPU. */
   exits: Exits | null = null;
@@ -121,7 +124,6 @@ export class Vcpu {
   forbidData = 0;
   forbidFetch = 0;
 
-  readonly #access: MemoryAccess;
   readonly #recent: RecentOperations;
   readonly #parking: Parking;
   #operations = 0;
@@ -138,7 +140,8 @@ export class Vcpu {
     this.waiter = new Waiter(memory, this.area);
     this.mailbox = new FlushMailbox(memory, layout, id, this, this.waiter, this.counters);
     this.physical = new PhysicalAccess(memory);
-    this.#access = new MemoryAccess(this);
+    this.code = new CodeState(memory, this.area);
+    this.access = new MemoryAccess(this);
     this.#recent = new RecentOperations(memory, layout, id);
     this.#parking = new Parking(this);
   }
@@ -180,24 +183,24 @@ export class Vcpu {
 
   /** Loads 1, 2, 4 or 8 bytes. Returns a `Status`. */
   load(low: number, high: number, size: number): number {
-    return this.#access.run(OPERATION_LOAD, low, high, size);
+    return this.access.run(OPERATION_LOAD, low, high, size);
   }
 
   /** Fetches an instruction's bytes. Returns a `Status`. */
   fetch(low: number, high: number, size: number): number {
-    return this.#access.run(OPERATION_FETCH, low, high, size);
+    return this.access.run(OPERATION_FETCH, low, high, size);
   }
 
   /** Stores 1, 2, 4 or 8 bytes. Returns a `Status`. */
   store(low: number, high: number, size: number, valueLow: number, valueHigh: number): number {
     this.valueLow = valueLow;
     this.valueHigh = valueHigh;
-    return this.#access.run(OPERATION_STORE, low, high, size);
+    return this.access.run(OPERATION_STORE, low, high, size);
   }
 
   /** Compare-exchanges with the operands set in `expectedLow/High` and `valueLow/High`. Returns a `Status`. */
   compareExchange(low: number, high: number, size: number): number {
-    return this.#access.run(OPERATION_COMPARE_EXCHANGE, low, high, size);
+    return this.access.run(OPERATION_COMPARE_EXCHANGE, low, high, size);
   }
 
   /** MOV to CR0. */

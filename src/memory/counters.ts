@@ -79,6 +79,8 @@ export const COUNTERS = {
   tlb_denials: "faults raised by a TLB entry that denies the access; the tables may grant it by now",
   injected: "page faults injected into the guest",
   emulated_stores: "guest stores executed by the emulator",
+  instructions: "instructions of machine code executed by the vCPU itself",
+  emulated_instructions: "instructions of machine code executed by the emulator",
   mmio: "MMIO accesses emulated",
   device_writes: "writes to guest memory by devices",
   device_modified: "writes by devices to pages that were shadowed",

@@ -71,6 +71,8 @@ export const VcpuCell = {
   mayEmulateFast: 54,
   /** Number of the last stamp that this vCPU has begun to store, for the guest's memory oracle. Not part of the machine. */
   stampBegun: 64,
+  /** Registers of the integer unit: 36 words, the vCPU's own (machine/x86/registers.ts). */
+  registers: 80,
 } as const;
 
 const ASKS = "a request is visible before its bell, and an acknowledgment after the flush";
@@ -87,6 +89,7 @@ export const VCPU_CELL_GUARDS: Readonly<Partial<Record<keyof typeof VcpuCell, Ce
   lastWritableShadow: { guard: "paging lock", because: "whoever frees the shadow clears it for all vCPUs" },
   monitorTable: { guard: "paging lock", because: "a page of the pool" },
   monitorLevels: { guard: "paging lock", because: "goes with the monitor table" },
+  registers: { guard: "private", because: "a vCPU's instructions and its emulator run on its own thread" },
   lastEmulatedFrame: {
     guard: "private",
     anybody: "accesses",

@@ -13,13 +13,15 @@ import type { ModuleCode } from "./syntax.ts";
 
 const QUERY = "?coroutine";
 const INDEX_URL = new URL("../../index.ts", import.meta.url).href;
+const DECODER_URL = new URL("../../machine/x86/iced.ts", import.meta.url).href;
 const SCHEDULER_URL = new URL("../explore/scheduler.ts", import.meta.url).href;
-/** What stands in for a module under the scheduler, by URL. */
+/** What stands in for a module under the scheduler, by URL: another, or the module as it is where it uses a library. */
 const SUBSTITUTES: ReadonlyMap<string, string> = new Map([
   [
     new URL("../../memory/wasm-atomics.ts", import.meta.url).href,
     new URL("plain-atomics.ts", import.meta.url).href,
   ],
+  [DECODER_URL, DECODER_URL],
 ]);
 /** Code that runs between scheduling points and is never rewritten: the engine's own. */
 const OWN_URL = new URL("..", import.meta.url).href;

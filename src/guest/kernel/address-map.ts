@@ -28,6 +28,8 @@ export interface AddressMap {
   readonly windows: number;
   /** The first entry of the linear map; 0 where the kernel has none. */
   readonly linearMap: number;
+  /** The kernel's machine code, if it has any: one page, read-only. */
+  readonly code: number;
 }
 
 /** Slots for temporary mappings that each vCPU has. */
@@ -62,6 +64,7 @@ export function addressMap(format: GuestFormat, personality: Personality): Addre
     kernelBase: isLinear ? windows : linux,
     windows: WINDOW_SLOTS[format],
     linearMap: isLinear ? linearMap : 0,
+    code: WINDOW_SLOTS[format] - pagingFormat(format).largePageBytes,
   };
 }
 

@@ -72,6 +72,8 @@ export interface KernelImage {
   /** PAE with level 2 tables of its own for the kernel's half: index in all four tables, low and high half. */
   readonly level2Entries: readonly number[];
   readonly areas: readonly Area[];
+  /** Whether the kernel writes its pagetables by machine code. */
+  readonly hasCode: boolean;
 }
 
 /** Offsets of the words in the page of globals, in bytes. Locks are two words: see kernel/wait.ts. */

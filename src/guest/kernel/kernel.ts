@@ -8,6 +8,7 @@ import { KERNEL_SPACE, AddressSpaces } from "./address-spaces.ts";
 import { EntryAccess } from "./entry-access.ts";
 import { Global } from "./image.ts";
 import type { Area, KernelImage } from "./image.ts";
+import { MachineCodeEntries } from "./machine-code-entries.ts";
 import { PageAllocator } from "./page-allocator.ts";
 import { PageTables } from "./page-tables.ts";
 import { FLUSH_VECTOR, Shootdown } from "./shootdown.ts";
@@ -24,6 +25,8 @@ export class Kernel implements TrapHandler {
   readonly image: KernelImage;
   readonly waits: Waits;
   readonly entries: EntryAccess;
+  /** The same, where the kernel has machine code for it. */
+  readonly code: MachineCodeEntries | null;
   readonly windows: Windows;
   readonly pages: PageAllocator;
   readonly shootdown: Shootdown;
@@ -39,7 +42,8 @@ export class Kernel implements TrapHandler {
     this.cpu = cpu;
     this.image = image;
     this.waits = new Waits(cpu, image.spins);
-    this.entries = new EntryAccess(cpu, image.format);
+    this.code = image.hasCode ? new MachineCodeEntries(cpu, image.format, image.map.code) : null;
+    this.entries = this.code ?? new EntryAccess(cpu, image.format);
     this.windows = new Windows(cpu, this.entries, image);
     this.pages = new PageAllocator(cpu, this.waits, image);
     this.shootdown = new Shootdown(cpu, this.waits, image);

@@ -107,13 +107,13 @@ export class Emulation {
 
   #translate(low: number, high: number, crosses: boolean): number {
     const { p2m, vcpu } = this.#shadow;
-    this.#firstGfn = this.#gfnOf(low, high);
+    this.#firstGfn = this.gfnOf(low, high);
     if (this.#firstGfn < 0) return this.#inject(low, high);
     this.#first = p2m.frameOf(this.#firstGfn);
     if (!crosses) return FaultAnswer.emulated;
     const nextLow = ((low & ~PAGE_MASK) + PAGE_BYTES) | 0;
     const nextHigh = vcpu.highOfNextPage(nextLow, high);
-    this.#secondGfn = this.#gfnOf(nextLow, nextHigh);
+    this.#secondGfn = this.gfnOf(nextLow, nextHigh);
     if (this.#secondGfn < 0) return this.#inject(nextLow, nextHigh);
     this.#second = p2m.frameOf(this.#secondGfn);
     return FaultAnswer.emulated;
@@ -123,7 +123,7 @@ export class Emulation {
    * The gfn that an address leads to for the operation in flight, -1 when the guest's tables refuse it. Walks again if an
    * entry changed before it could get its A or D.
    */
-  #gfnOf(low: number, high: number): number {
+  gfnOf(low: number, high: number): number {
     const { guest, counters, vcpu, translations, switches, logDirty } = this.#shadow;
     const access = accessOf(vcpu.operation) | (vcpu.accessBits & PRIVILEGE);
     if (switches["translation-cache"]) {
@@ -160,6 +160,11 @@ export class Emulation {
       vcpu.exchanged = crosses
         ? physical.exchangeBytes(address, size, split, second, expectedLow, expectedHigh, valueLow, valueHigh)
         : physical.exchange(address, size, expectedLow, expectedHigh, valueLow, valueHigh);
+      vcpu.resultLow = physical.low;
+      vcpu.resultHigh = physical.high;
+    } else if (vcpu.operation === Operation.alter) {
+      if (crosses) physical.alterBytes(address, size, split, second, vcpu);
+      else physical.alter(address, size, vcpu);
       vcpu.resultLow = physical.low;
       vcpu.resultHigh = physical.high;
     } else if (crosses) physical.writeBytes(address, size, split, second, valueLow, valueHigh);

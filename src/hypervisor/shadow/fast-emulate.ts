@@ -38,7 +38,7 @@ export class FastEmulate {
     }
     counters.add(Counter.fault_fast_emulate);
     const answer = this.#emulate();
-    if (answer !== FaultAnswer.emulated) {
+    if (answer !== FaultAnswer.emulated && answer !== FaultAnswer.resume) {
       counters.add(Counter.fault_fast_emulate_fail);
       this.forget();
     }
@@ -69,10 +69,10 @@ export class FastEmulate {
   }
 
   #emulate(): number {
-    const { switches, lock, emulation } = this.#shadow;
-    if (switches["unlocked-emulation"]) return emulation.emulate(this.#frame);
+    const { switches, lock, instructions } = this.#shadow;
+    if (switches["unlocked-emulation"]) return instructions.emulateFaulting(this.#frame);
     lock.acquire(LockSite.emulate_write);
-    const answer = emulation.emulate(this.#frame);
+    const answer = instructions.emulateFaulting(this.#frame);
     lock.release();
     return answer;
   }

@@ -34,6 +34,7 @@ const TRANSLATION_CACHE_HITS = Counter.translation_cache_hits;
 const CR0_WP = Cr0.wp;
 const ANSWER_EMULATED = FaultAnswer.emulated;
 const ANSWER_INJECT = FaultAnswer.inject;
+const ANSWER_RESUME = FaultAnswer.resume;
 const ANSWER_RETRY = FaultAnswer.retry;
 const ANSWER_STOP = FaultAnswer.stop;
 const SITE_PAGE_FAULT = LockSite.page_fault;
@@ -130,14 +131,14 @@ export class FaultHandler {
 
   /** What is left to do when the lock has been released. */
   #afterHold(answer: number): number {
-    const { vcpu, device, split, emulation, domain } = this.#shadow;
+    const { vcpu, device, split, instructions, domain } = this.#shadow;
     let final = answer;
     if (answer === EMULATE) {
-      final = emulation.emulate(this.#emulatedFrame);
+      final = instructions.emulateFaulting(this.#emulatedFrame);
       if (domain.isDead()) final = ANSWER_STOP;
     }
     if (this.#deviceGfn >= 0) device.execute(vcpu, this.#deviceGfn);
-    else if (final === ANSWER_EMULATED) split.askDevices();
+    else if (final === ANSWER_EMULATED || final === ANSWER_RESUME) split.askDevices();
     return final;
   }
 
@@ -293,8 +294,8 @@ export class FaultHandler {
 
   /** Emulates the operation now, in the same hold of the lock, or says that it shall be when the lock is released. */
   #emulateInTurn(frame: Mfn): number {
-    const { emulation, switches } = this.#shadow;
-    if (!switches["unlocked-emulation"]) return emulation.emulate(frame);
+    const { instructions, switches } = this.#shadow;
+    if (!switches["unlocked-emulation"]) return instructions.emulateFaulting(frame);
     this.#emulatedFrame = frame;
     return EMULATE;
   }

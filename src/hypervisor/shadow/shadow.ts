@@ -20,6 +20,7 @@ import type { PagingBase } from "../paging-base.ts";
 import { LogDirty } from "../log-dirty.ts";
 import { ShadowChain } from "./chain.ts";
 import { Emulation } from "./emulate.ts";
+import { InstructionEmulation } from "./emulate-instruction.ts";
 import { FastEmulate } from "./fast-emulate.ts";
 import { FastPath } from "./fast-path.ts";
 import { FaultHandler } from "./fault.ts";
@@ -81,6 +82,7 @@ export class Shadow implements PagingBase {
   readonly unshadow: Unshadow;
   readonly validation: Validation;
   readonly emulation: Emulation;
+  readonly instructions: InstructionEmulation;
   readonly split: SplitAccess;
   readonly prefetch: Prefetch;
   readonly fastPath: FastPath;
@@ -122,6 +124,7 @@ export class Shadow implements PagingBase {
     this.unshadow = new Unshadow(this);
     this.validation = new Validation(this);
     this.emulation = new Emulation(this);
+    this.instructions = new InstructionEmulation(this);
     this.split = new SplitAccess(this);
     this.prefetch = new Prefetch(this);
     this.fastPath = new FastPath(this);

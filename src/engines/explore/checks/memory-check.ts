@@ -27,7 +27,9 @@ const { operand: OPERAND, walk: WALK, hypervisor: HYPERVISOR, copy: COPY } = Sit
 const PAGE_SHIFT = 10;
 /** The step of what was there when the execution began: before the first, but not never. */
 const FROM_BEFORE = 1;
-const NEEDS: readonly number[] = [0, 2, 2, 16];
+const NEEDS: readonly number[] = [0, 2, 2, 16, 2, 2];
+const WRITES: ReadonlySet<number> = new Set([Operation.store, Operation.compareExchange, Operation.alter]);
+const NAMES: readonly string[] = ["load", "store", "compare-exchange", "fetch", "locked operation", "load"];
 const PRIVILEGE = 4 | (1 << 18);
 
 /** Judges accesses to machine frames on a machine on which coroutines run. */
@@ -167,7 +169,7 @@ export class MemoryCheck implements ExecutionCheck {
       return;
     }
     const { frames } = this.#machine;
-    const isWrite = vcpu.operation === Operation.store || vcpu.operation === Operation.compareExchange;
+    const isWrite = WRITES.has(vcpu.operation);
     if (isWrite && (frames.shadowFlags(mfn(frame)) & SHADOWED) !== 0)
       this.#fail(scheduler, thread, "translation", `it writes to pagetable ${hex(frame)} without an exit`);
     this.#judgeTranslation(scheduler, thread, cell, frame);
@@ -187,7 +189,7 @@ export class MemoryCheck implements ExecutionCheck {
     const { alignmentCheck } = vcpu;
     if (this.#translations.isLegal(thread, frame, { low, high, access, alignmentCheck })) return;
     const now = this.#translations.frameNow(thread, low, high);
-    const name = ["load", "store", "compare-exchange", "fetch"][vcpu.operation] ?? "access";
+    const name = NAMES[vcpu.operation] ?? "access";
     this.#fail(
       scheduler,
       thread,
