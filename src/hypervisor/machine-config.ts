@@ -24,6 +24,8 @@ export const SWITCHES = {
   "skip-verify": "leave shadows alone when an absent entry is stored over an absent one (spec 5.4)",
   "translation-cache":
     "remember what walks answered, for emulation and MMIO, until the guest flushes (spec 10.5)",
+  "emulate-ahead":
+    "execute up to four operations of a PAE guest behind an emulated store, for the other half (spec 5.6)",
 } as const;
 
 /** The name of a switch. */
@@ -58,6 +60,7 @@ const SINCE_TALK: readonly SwitchName[] = [
   "fast-emulate",
   "skip-verify",
   "translation-cache",
+  "emulate-ahead",
 ];
 
 /** What Umbra adds to that. */

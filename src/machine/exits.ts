@@ -53,6 +53,8 @@ export const OTHER_OPERATION = 0x100;
 export interface Exits {
   /** #PF at `vcpu.faultLow/High` with hardware's error code; returns a `FaultAnswer`. */
   pageFault(errorCode: number): number;
+  /** The operation in flight while `vcpu.aheadLeft` is not 0. True: it was executed; false: the guest resumes at it. */
+  emulateNext(): boolean;
   /** MOV to CR0; returns a `Status`. */
   writeCr0(value: number): number;
   /** MOV to CR3; returns a `Status`. */

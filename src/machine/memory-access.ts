@@ -44,6 +44,8 @@ const IMPLICIT_SUPERVISOR = 1 << 18;
 const NEEDS = Int32Array.of(0, WRITE | DIRTY, WRITE | DIRTY, FETCH, WRITE | DIRTY, WRITE | DIRTY);
 /** Not a frame: the hypervisor has changed something, try again. Below it: -2 minus the `Status` of an ended operation. */
 const RETRY = -1;
+/** No `Status`: the operation has yet to be executed. */
+const NOT_EXECUTED = -1;
 
 /** Executes one vCPU's memory operations. */
 export class MemoryAccess {
@@ -63,6 +65,10 @@ export class MemoryAccess {
     vcpu.addressLow = low;
     vcpu.addressHigh = high;
     vcpu.countOperation(operation | (size << 4), low, high);
+    if (vcpu.aheadLeft !== 0) {
+      const status = this.#runEmulated();
+      if (status !== NOT_EXECUTED) return status;
+    }
     const lastByte = (low & (PAGE_BYTES - 1)) + size - 1;
     if (lastByte >= PAGE_BYTES)
       return this.#runAcrossPages(low, high, ((low & -PAGE_BYTES) + PAGE_BYTES) | 0);
@@ -75,6 +81,18 @@ export class MemoryAccess {
       }
       if (frame !== RETRY) return -frame - 2;
     }
+  }
+
+  /** Leaves the operation to the emulator, which is still in control. NOT_EXECUTED when the guest resumes at it. */
+  #runEmulated(): number {
+    const vcpu = this.#vcpu;
+    if (!vcpu.poll()) return STATUS_STOPPED;
+    // An interrupt came: its handler runs on the processor itself.
+    if (vcpu.aheadLeft === 0) return NOT_EXECUTED;
+    vcpu.noteDoing(DOING_PAGE_FAULT);
+    const isDone = vcpu.hypervisor().emulateNext();
+    vcpu.noteDoing(DOING_GUEST);
+    return isDone ? STATUS_DONE : NOT_EXECUTED;
   }
 
   /**

@@ -27,6 +27,7 @@ import { Tlb } from "./tlb.ts";
 import { CodeState } from "./x86/code-state.ts";
 
 // Private copies: V8 folds a module's own constants, but reads those of others at every use.
+const EM_EX_FAIL = Counter.em_ex_fail;
 const EXITS = Counter.exits;
 const HALTS = Counter.halts;
 const HYPERCALLS = Counter.hypercalls;
@@ -112,6 +113,9 @@ export class Vcpu {
   faultLow = 0;
   faultHigh = 0;
   faultErrorCode = 0;
+
+  /** Operations that the emulator may still execute before the guest resumes; 0 while the guest itself runs. */
+  aheadLeft = 0;
 
   /** Privilege of accesses: bits user 4 and implicit supervisor 1<<18, as in an access word. */
   accessBits = 0;
@@ -246,6 +250,7 @@ export class Vcpu {
   /** HLT: sleeps until another vCPU sends an interrupt or the machine stops. */
   halt(): number {
     if (!this.poll()) return STATUS_STOPPED;
+    this.#resumeGuest();
     this.counters.add(HALTS);
     this.noteDoing(DOING_HALTED);
     this.mailbox.setState(VcpuState.halted);
@@ -316,10 +321,18 @@ export class Vcpu {
 
   #begin(doing: number): boolean {
     if (!this.poll()) return false;
+    this.#resumeGuest();
     this.countOperation(OTHER_OPERATION | doing, 0, 0);
     this.counters.add(EXITS);
     this.noteDoing(doing);
     return true;
+  }
+
+  /** The instruction at hand is none that the emulator, should it be in control, could execute. */
+  #resumeGuest(): void {
+    if (this.aheadLeft === 0) return;
+    this.aheadLeft = 0;
+    this.counters.add(EM_EX_FAIL);
   }
 
   #end(status: number): number {
@@ -367,6 +380,7 @@ export class Vcpu {
     const vectors = this.memory.exchangeWord(this.area + CELL_INTERRUPTS, 0);
     if (vectors === 0) return;
     this.counters.add(INTERRUPTS);
+    this.aheadLeft = 0;
     // Masked while it runs; the operation in flight is saved as an interrupt gate would save it.
     this.interruptHandler = null;
     const saved = new SavedOperation(this);

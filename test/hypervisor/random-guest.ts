@@ -123,7 +123,10 @@ export class RandomGuest {
     for (let word = 0; word < PAGES * 1024; word++)
       this.memory.words[word] = this.machine.ram.readWord(word * 4);
     this.#initial = this.memory.words.slice();
-    this.flat = new FlatGuest(this.memory, plan.vcpus, plan.structureCacheEntries !== 0);
+    this.flat = new FlatGuest(this.memory, plan.vcpus, {
+      structures: plan.structureCacheEntries !== 0,
+      translations: this.machine.shadow.switches["translation-cache"],
+    });
     if (plan.tinyPool) this.#shrinkPool();
     for (let vcpu = 0; vcpu < plan.vcpus; vcpu++) this.#boot(vcpu);
   }

@@ -109,12 +109,19 @@ export class FlatGuest {
   readonly cpus: readonly FlatCpu[];
   /** Whether the processors have paging-structure caches. */
   readonly #hasStructureCache: boolean;
+  /** Whether the hypervisor remembers translations as a TLB would: those to devices too, and what CR0.WP = 0 allows. */
+  readonly #hasTranslationCache: boolean;
   /** Whether any vCPU ever had EFER.NXE set: shadows made then keep what XD meant (spec 10.3). */
   hadNxe = false;
 
-  constructor(memory: FlatMemory, vcpus: number, hasStructureCache: boolean) {
+  constructor(
+    memory: FlatMemory,
+    vcpus: number,
+    caches: { readonly structures: boolean; readonly translations: boolean },
+  ) {
     this.memory = memory;
-    this.#hasStructureCache = hasStructureCache;
+    this.#hasStructureCache = caches.structures;
+    this.#hasTranslationCache = caches.translations;
     this.cpus = Array.from({ length: vcpus }, () => new FlatCpu());
   }
 
@@ -137,8 +144,9 @@ export class FlatGuest {
     });
   }
 
-  /** No TLB may hold a translation to this page any more. */
+  /** No TLB may hold a translation to this page any more. A cache of gfns may: what is at the gfn is asked each time. */
   forgetPage(gfn: number): void {
+    if (this.#hasTranslationCache) return;
     for (const cpu of this.cpus)
       for (const [page, list] of cpu.cached)
         cpu.cached.set(
@@ -341,7 +349,7 @@ export class FlatGuest {
     const choices: Choice[] = [];
     const fills = walk.errorCode < 0 ? [walk] : [];
     for (const cached of cpu.cached.get(pageOf(address)) ?? [])
-      if (allows(cpu, cached, asked)) choices.push({ gfn: cached.gfn, marks: [] });
+      if (allows(cpu, cached, asked, this.#hasTranslationCache)) choices.push({ gfn: cached.gfn, marks: [] });
     if (walk.errorCode < 0) choices.push({ gfn: walk.gfn, marks: walk.marks });
     if (walk.errorCode >= 0 && cpu.kernelRegions.has(regionOf(address))) {
       const asBefore = walkFlat(
@@ -368,7 +376,7 @@ export class FlatGuest {
   }
 
   #remember(cpu: FlatCpu, address: bigint, walk: Walked): void {
-    if (!this.memory.has(walk.gfn)) return;
+    if (!this.memory.has(walk.gfn) && !this.#hasTranslationCache) return;
     if (this.#hasStructureCache && !walk.userAbove) cpu.kernelRegions.add(regionOf(address));
     const page = pageOf(address);
     const list = cpu.cached.get(page) ?? [];
@@ -442,9 +450,10 @@ function isCanonical(address: bigint): boolean {
   return BigInt.asUintN(64, BigInt.asIntN(48, address)) === BigInt.asUintN(64, address);
 }
 
-/** Whether a cached translation lets an access through. Shadow mode never caches what CR0.WP = 0 alone allows. */
-function allows(cpu: FlatCpu, cached: Cached, asked: Asked): boolean {
-  if (asked.write && !(cached.writable && cached.dirty)) return false;
+/** Whether a cached translation lets an access through. Shadows never cache what CR0.WP = 0 alone allows. */
+function allows(cpu: FlatCpu, cached: Cached, asked: Asked, heedsWriteProtect: boolean): boolean {
+  const isOverridden = heedsWriteProtect && !asked.user && (cpu.cr0 & Cr0.wp) === 0;
+  if (asked.write && !((cached.writable || isOverridden) && cached.dirty)) return false;
   if (asked.fetch && !cached.executable) return false;
   if (asked.user) return cached.user;
   if (!cached.user || cpu.levels === 0) return true;

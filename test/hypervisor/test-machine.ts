@@ -347,6 +347,7 @@ export class TestCpu {
         if (this.#faults > FAULTS_MAX) throw new Error("the operation faults for ever");
         return exits.pageFault(errorCode);
       },
+      emulateNext: () => exits.emulateNext(),
       writeCr0: (value) => exits.writeCr0(value),
       writeCr3: (valueLow, valueHigh) => exits.writeCr3(valueLow, valueHigh),
       writeCr4: (value) => exits.writeCr4(value),

@@ -92,6 +92,16 @@ describe.each(FORMATS)("the translation cache of a %i-level guest", (levels) => 
     expect(machine.finish()).toEqual([]);
   });
 
+  test("forgets a page at which the guest gets a page fault, as a TLB does", () => {
+    const machine = withTables(levels, { "fast-fault-path": false });
+    const [cpu, other] = [machine.cpuAt(0), machine.cpuAt(1)];
+    cpu.load(REGISTERS);
+    other.writeEntry(machine.tables.entryAt(REGISTERS, 1), 0n);
+    expect(cpu.load(REGISTERS).status).toBe(Status.done);
+    expect(cpu.store(REGISTERS, 1n)).toMatchObject({ status: Status.pageFault, errorCode: 2 });
+    expect(cpu.load(REGISTERS)).toMatchObject({ status: Status.pageFault, errorCode: 0 });
+  });
+
   test("does not outlive the registers that permitted the access", () => {
     const machine = withTables(levels, { "fast-emulate": true });
     const { cpu } = machine;

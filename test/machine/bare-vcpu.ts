@@ -102,6 +102,10 @@ export class BareVcpu implements Exits {
     return this.onFault(errorCode, this.vcpu.faultLow, this.vcpu.faultHigh);
   }
 
+  emulateNext(): boolean {
+    return false;
+  }
+
   writeCr0(): number {
     return Status.done;
   }

@@ -22,6 +22,10 @@ const PAGE_MASK = PAGE_BYTES - 1;
  * switch `unlocked-emulation` they do not, and the lock is taken between the translation and the store.
  */
 export class Emulation {
+  /** Whether the last store was one to a pagetable, for emulate-ahead. */
+  wasPagetable = false;
+  /** Whether what is emulated only comes after a store that was: if it cannot be, nothing is unshadowed for that. */
+  isAhead = false;
   readonly #shadow: Shadow;
   #first: Mfn = NO_MFN;
   #second: Mfn = NO_MFN;
@@ -50,6 +54,30 @@ export class Emulation {
   }
 
   /**
+   * Emulates the operation in flight as one that comes soon after an emulated store: nothing faulted, so nothing is injected.
+   * False, and nothing was done, when it is not for the emulator.
+   */
+  emulateNext(): boolean {
+    const { vcpu, lock, switches } = this.#shadow;
+    const crosses = this.crossesPages();
+    if (this.#translate(vcpu.addressLow, vcpu.addressHigh, crosses) !== FaultAnswer.emulated) return false;
+    if (this.#first === NO_MFN || (crosses && this.#second === NO_MFN)) return false;
+    if (isRead(vcpu.operation)) {
+      this.#read(crosses);
+      return true;
+    }
+    if (!switches["unlocked-emulation"]) {
+      this.#store(crosses);
+      return true;
+    }
+    lock.acquire(LockSite.emulate_write);
+    const isThere = this.isStillThere(crosses);
+    if (isThere) this.#store(crosses);
+    lock.release();
+    return isThere;
+  }
+
+  /**
    * Whether the pages still lie where the translation found them: the p2m may have changed before the lock was taken, and
    * the frames have got other owners. Xen holds references to them instead (XSA-219).
    */
@@ -63,9 +91,7 @@ export class Emulation {
 
   /** Does what was translated. Callers hold the lock. */
   #perform(frame: Mfn, crosses: boolean): number {
-    const { vcpu, counters, unshadow, split, switches, skipVerify, pages, fastEmulate } = this.#shadow;
-    const { addressLow, size } = vcpu;
-    const offset = addressLow & PAGE_MASK;
+    const { counters, unshadow, split, switches } = this.#shadow;
     if (crosses && (this.#first === NO_MFN || this.#second === NO_MFN)) {
       this.resetEarlyUnshadow();
       split.execute(this.#first, this.#firstGfn, this.#second, this.#secondGfn);
@@ -75,14 +101,25 @@ export class Emulation {
     if (frame === NO_MFN) return FaultAnswer.retry;
     if (this.#first === NO_MFN) {
       // Unless the fault's own walk, in the same hold of the lock, has found memory, the device may have come since.
-      if (switches["unlocked-emulation"] || switches["fast-emulate"]) return FaultAnswer.retry;
+      if (switches["unlocked-emulation"] || switches["fast-emulate"] || this.isAhead)
+        return FaultAnswer.retry;
       counters.add(Counter.fault_emulate_failed);
       unshadow.removeShadows(frame, false, true);
       return FaultAnswer.retry;
     }
+    this.#store(crosses);
+    return FaultAnswer.emulated;
+  }
+
+  /** Stores to memory, and brings every shadow of the pages up to date. Callers hold the lock. */
+  #store(crosses: boolean): void {
+    const { vcpu, counters, unshadow, switches, skipVerify, pages, fastEmulate } = this.#shadow;
+    const { addressLow, size } = vcpu;
+    const offset = addressLow & PAGE_MASK;
     // An unaligned store is no way to write an entry: the page is probably no pagetable.
     if ((addressLow & (size - 1)) !== 0) unshadow.removeShadows(this.#first, false, false);
     if (crosses) unshadow.removeShadows(this.#second, false, false);
+    if (switches["emulate-ahead"]) this.wasPagetable = pages.isPagetable(this.#first);
     if (switches["skip-verify"]) skipVerify.sample(this.#first, offset);
     this.#execute(offset, crosses);
     this.#finish(offset, crosses);
@@ -90,7 +127,18 @@ export class Emulation {
     counters.add(Counter.emulated_stores);
     if (switches["fast-emulate"] && !crosses && pages.isPagetable(this.#first))
       fastEmulate.noteEmulated(this.#first);
-    return FaultAnswer.emulated;
+  }
+
+  /** Reads memory. No flush is acknowledged between the translation and this, so the frames are still the guest's. */
+  #read(crosses: boolean): void {
+    const { vcpu } = this.#shadow;
+    const { physical, size } = vcpu;
+    const address = this.#first * PAGE_BYTES + (vcpu.addressLow & PAGE_MASK);
+    if (crosses) physical.readBytes(address, size, (this.#first + 1) * PAGE_BYTES, this.#second * PAGE_BYTES);
+    else physical.read(address, size);
+    vcpu.resultLow = physical.low;
+    vcpu.resultHigh = physical.high;
+    vcpu.frame = this.#first;
   }
 
   /** Whether the vCPU's operation in flight goes to two pages. */
@@ -214,6 +262,11 @@ export class Emulation {
     }
     memory.storeGuarded(cell, frame);
   }
+}
+
+/** Whether an operation leaves memory as it is. */
+function isRead(operation: number): boolean {
+  return operation === Operation.load || operation === Operation.fetch || operation === Operation.loadToStore;
 }
 
 /** What an operation needs of a page, as in an access word. */

@@ -68,6 +68,14 @@ export class FaultHandler {
 
   /** Handles a fault at `vcpu.faultLow/High` with hardware's error code. Answers a `FaultAnswer`. */
   handle(errorCode: number): number {
+    const { vcpu, switches, translations } = this.#shadow;
+    const answer = this.#answer(errorCode);
+    if (answer === ANSWER_INJECT && switches["translation-cache"])
+      translations.forgetPage(vcpu.faultLow, vcpu.faultHigh);
+    return answer;
+  }
+
+  #answer(errorCode: number): number {
     const { counters, switches, fastPath, domain, fastEmulate } = this.#shadow;
     counters.add(FAULT);
     if (domain.isDead()) return ANSWER_STOP;
@@ -131,14 +139,17 @@ export class FaultHandler {
 
   /** What is left to do when the lock has been released. */
   #afterHold(answer: number): number {
-    const { vcpu, device, split, instructions, domain } = this.#shadow;
+    const { vcpu, device, split, instructions, domain, switches, ahead } = this.#shadow;
     let final = answer;
     if (answer === EMULATE) {
       final = instructions.emulateFaulting(this.#emulatedFrame);
       if (domain.isDead()) final = ANSWER_STOP;
     }
     if (this.#deviceGfn >= 0) device.execute(vcpu, this.#deviceGfn);
-    else if (final === ANSWER_EMULATED || final === ANSWER_RESUME) split.askDevices();
+    else if (final === ANSWER_EMULATED || final === ANSWER_RESUME) {
+      split.askDevices();
+      if (switches["emulate-ahead"]) ahead.begin(final);
+    }
     return final;
   }
 

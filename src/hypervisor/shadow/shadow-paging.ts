@@ -32,6 +32,10 @@ export class ShadowPaging implements PagingInterface {
     return this.shadow.fault.handle(errorCode);
   }
 
+  emulateNext(): boolean {
+    return this.shadow.ahead.executeNext();
+  }
+
   writeCr0(value: number): number {
     return this.#registers.writeCr0(value);
   }

@@ -20,6 +20,7 @@ import type { PagingBase } from "../paging-base.ts";
 import { LogDirty } from "../log-dirty.ts";
 import { ShadowChain } from "./chain.ts";
 import { Emulation } from "./emulate.ts";
+import { EmulateAhead } from "./emulate-ahead.ts";
 import { InstructionEmulation } from "./emulate-instruction.ts";
 import { FastEmulate } from "./fast-emulate.ts";
 import { FastPath } from "./fast-path.ts";
@@ -88,6 +89,7 @@ export class Shadow implements PagingBase {
   readonly fastPath: FastPath;
   readonly freeWalk: LockFreeWalk;
   readonly fastEmulate: FastEmulate;
+  readonly ahead: EmulateAhead;
   readonly skipVerify: SkipVerify;
   readonly translations: TranslationCache;
   readonly fault: FaultHandler;
@@ -130,6 +132,7 @@ export class Shadow implements PagingBase {
     this.fastPath = new FastPath(this);
     this.freeWalk = new LockFreeWalk(this);
     this.fastEmulate = new FastEmulate(this);
+    this.ahead = new EmulateAhead(this);
     this.skipVerify = new SkipVerify(this);
     this.translations = new TranslationCache(this);
     this.fault = new FaultHandler(this);

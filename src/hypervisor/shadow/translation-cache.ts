@@ -53,6 +53,12 @@ export class TranslationCache {
     this.#mode[index] = guest.mode(vcpu.alignmentCheck);
   }
 
+  /** The guest has got a page fault at an address, which drops what a TLB has of the page (SDM vol. 3, 4.10.4.1). */
+  forgetPage(low: number, high: number): void {
+    const index = indexOf(low, high);
+    if (this.#pageLow[index] === low >>> 12 && this.#pageHigh[index] === high) this.#gfn[index] = EMPTY;
+  }
+
   /** The guest has flushed its TLB, or a part of it. */
   forgetAll(): void {
     this.#gfn.fill(EMPTY);
