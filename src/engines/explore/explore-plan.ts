@@ -175,6 +175,9 @@ function vcpusOf(scenario: Scenario, few: number | undefined, wanted: string | u
   return wholeNumber(`--vcpus of ${scenario.name}`, wanted, scenario.vcpus);
 }
 
+/** Strategies that learn: what each worker does follows from the executions that it made itself. */
+const LEARNING: ReadonlySet<string> = new Set<StrategyName>(["portfolio", "pct", "urw"]);
+
 function commandOf(request: ExploreRequest, { seed, strategy, vcpus, guest }: ExploreSettings): string {
   const words = ["umbra", "explore", request.scenario, "--strategy", strategy, "--seed", String(seed)];
   words.push("--vcpus", String(vcpus), "--guest", guest);
@@ -186,6 +189,8 @@ function commandOf(request: ExploreRequest, { seed, strategy, vcpus, guest }: Ex
   if (request.preset !== undefined) words.push("--preset", request.preset);
   for (const each of request.set ?? []) words.push("--set", each);
   if (request.steps !== undefined) words.push("--steps", request.steps);
+  if (request.workers !== undefined && LEARNING.has(strategy)) words.push("--workers", request.workers);
+  if (request.keepGoing === true) words.push("--keep-going");
   return commandLine(words);
 }
 
