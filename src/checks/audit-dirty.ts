@@ -6,6 +6,7 @@ import type { Mfn } from "../memory/units.ts";
 import { TlbFlag } from "../machine/tlb.ts";
 import { DIRTY_TREE_LEVELS, DirtyTrees } from "../hypervisor/dirty-tree.ts";
 import { ShadowType, shadowTypeName } from "../hypervisor/shadow/shadow-type.ts";
+import { pagesWritableByP2m, tablesLent } from "./audit-nested.ts";
 import { UNDER_LOCK } from "./invariant.ts";
 import type { Invariant } from "./invariant.ts";
 import { hex } from "./hex.ts";
@@ -34,6 +35,8 @@ export const writablePagesAreDirty: Invariant = {
         const name = `${shadowTypeName(shadow.type)} shadow ${hex(shadow.head)} entry ${String(index)}`;
         yield `${name} lets gfn ${hex(view.frames.back(frame))} be written, which is not dirty`;
       }
+    for (const { gfn, frame } of pagesWritableByP2m(view))
+      if (!isDirty(mfn(frame))) yield `the p2m tables let gfn ${hex(gfn)} be written, which is not dirty`;
     for (const { vcpu, page, frame, flags } of view.tlbLines())
       if ((flags & TlbFlag.writable) !== 0 && !isDirty(frame))
         yield `vCPU ${String(vcpu)} can write gfn ${hex(view.frames.back(frame))} through its TLB, page 0x${page}, and it is not dirty`;
@@ -71,7 +74,7 @@ export const dirtyTreesAreExact: Invariant = {
       if (bits < 0) yield `the ${name} has a node that is no page of the pool's, or is in it twice`;
       else if (bits !== count) yield `the ${name} has ${String(bits)} bits, its count says ${String(count)}`;
     }
-    const lent = domain.read(DomainCell.p2mPages);
+    const lent = domain.read(DomainCell.p2mPages) - tablesLent(view);
     if (nodes.size !== lent)
       yield `the pool has lent ${String(lent)} pages, trees of dirty pages have ${String(nodes.size)}`;
     if (nodes.size > 0 && domain.read(DomainCell.logDirty) === 0)

@@ -42,7 +42,10 @@ export const tlbsMapGuestMemory: Invariant = {
   },
 };
 
-/** A paging-structure cache points to leaf tables only, or to free pages that nobody gets before it is flushed. */
+/**
+ * A paging-structure cache points to leaf tables only, or to free pages that nobody gets before it is flushed. In hap the
+ * leaf tables are the guest's own pages.
+ */
 export const cachedTablesAreTables: Invariant = {
   name: "cached-tables-are-tables",
   source: "V4, spec 3.8",
@@ -50,7 +53,13 @@ export const cachedTablesAreTables: Invariant = {
   topic: "any",
   inFlight: "as for TLBs; a free page may be pointed to until its next owner has flushed",
   *violations(view) {
+    const isNested = view.machine.config.paging === "hap";
     for (const { vcpu, table } of view.cachedTables()) {
+      if (isNested) {
+        if (view.frames.use(table) !== FrameUse.guest)
+          yield `vCPU ${String(vcpu)} has cached ${hex(table)} as a leaf table, which is not guest memory`;
+        continue;
+      }
       const type = view.frames.type(table);
       if (view.frames.use(table) !== FrameUse.pool || (type !== ShadowType.none && !isLeafType(type)))
         yield `vCPU ${String(vcpu)} has cached ${hex(table)} as a leaf table, which it no longer is`;

@@ -26,6 +26,7 @@ import {
 } from "./audit-entries.ts";
 import { dirtyTreesAreExact, writablePagesAreDirty } from "./audit-dirty.ts";
 import { flagsMatchShadows, shadowsAreHashed, shadowsAreUnique } from "./audit-hash.ts";
+import { p2mTablesAreCounted, p2mTablesFollowP2m } from "./audit-nested.ts";
 import { rootsAreLoaded } from "./audit-roots.ts";
 import { cachedTablesAreTables, tlbsMapGuestMemory, tlbsRespectPagetables } from "./audit-tlb.ts";
 import type { AuditView } from "./audit-view.ts";
@@ -52,6 +53,8 @@ export const INVARIANTS: readonly Invariant[] = [
   shadowsAreUnique,
   flagsMatchShadows,
   pinnedListIsExact,
+  p2mTablesFollowP2m,
+  p2mTablesAreCounted,
   poolIsComplete,
   heapIsComplete,
   writablePagesAreDirty,

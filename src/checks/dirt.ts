@@ -73,13 +73,18 @@ export class Dirt {
     return topic === "any" || topic === "entries" || this.#topics.has(topic);
   }
 
+  /** A page of the p2m's tables was written, or became or ceased to be one. */
+  p2mTable(): void {
+    this.#topics.add("p2m");
+  }
+
   /** Everything is to be looked at. */
   everything(): void {
     for (let frame = 1; frame < this.#layout.sizes.frames; frame++) {
       this.page(frame);
       this.record(frame);
     }
-    for (const topic of ["hash", "pinned", "pool", "heap", "dirty"] as const) this.#topics.add(topic);
+    for (const topic of ["p2m", "hash", "pinned", "pool", "heap", "dirty"] as const) this.#topics.add(topic);
   }
 
   /** All that was written since the last `undo` is to be looked at again: the memory has been restored. */
@@ -121,14 +126,19 @@ export class Dirt {
     } else if (cell >= vcpus.offset && cell < vcpus.offset + vcpus.words) this.#vcpu(cell);
     else if (cell >= hash.offset && cell < hash.offset + hash.words) this.#topics.add("hash");
     else if (cell >= domain.offset && cell < domain.offset + domain.words) this.#domain(cell - domain.offset);
-    else if (cell >= p2m.offset && cell < p2m.offset + p2m.words) this.isP2mDirty = true;
+    else if (cell >= p2m.offset && cell < p2m.offset + p2m.words) {
+      this.isP2mDirty = true;
+      this.#topics.add("p2m");
+    }
   }
 
   #domain(offset: number): void {
     if (offset >= DomainCell.heapHead && offset <= DomainCell.heapFree) this.#topics.add("heap");
     else if (offset === DomainCell.pinnedHead || offset === DomainCell.pinnedTail) this.#topics.add("pinned");
+    else if (offset === DomainCell.p2mRoot) this.#topics.add("p2m");
     else if (offset >= DomainCell.logDirty && offset <= DomainCell.p2mPages) {
       this.#topics.add("dirty");
+      if (offset === DomainCell.p2mPages) this.#topics.add("p2m");
       // Pages that may be written without a fault are others from now on, wherever they are mapped.
       if (offset === DomainCell.logDirty || offset === DomainCell.harvestTree) this.everything();
     } else if (offset >= DomainCell.poolHead && offset <= DomainCell.poolTotal) this.#topics.add("pool");

@@ -5,7 +5,7 @@ import type { AuditView } from "./audit-view.ts";
  * What has to be written before an invariant can cease to hold: entries or records that it looks at, or a list that it
  * walks as a whole. `any` are cheap to look at each time.
  */
-export type Topic = "any" | "entries" | "hash" | "pinned" | "pool" | "heap" | "dirty";
+export type Topic = "any" | "entries" | "p2m" | "hash" | "pinned" | "pool" | "heap" | "dirty";
 
 /** The usual reason why an invariant holds whenever nobody is inside the paging lock, whatever else goes on. */
 export const UNDER_LOCK = "as it stands: all that it compares is written under the paging lock";

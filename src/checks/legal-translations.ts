@@ -63,7 +63,13 @@ export class LegalTranslations {
     const numbers = Array.from({ length: machine.config.vcpus }, (_, vcpu) => vcpu);
     this.#areas = numbers.map((vcpu) => vcpuArea(machine.layout, vcpuId(vcpu)));
     this.#guests = numbers.map(
-      (vcpu) => new GuestState(machine.memory, vcpuArea(machine.layout, vcpuId(vcpu)), machine.p2m),
+      (vcpu) =>
+        new GuestState(
+          machine.memory,
+          vcpuArea(machine.layout, vcpuId(vcpu)),
+          machine.p2m,
+          machine.config.paging,
+        ),
     );
     this.#flushes = numbers.map(() => new Flushes());
   }
@@ -125,7 +131,7 @@ export class LegalTranslations {
     const { view } = this.#machine.memory;
     const area = this.#areas[vcpu] ?? 0;
     if (this.#format !== PAE)
-      return this.#below(this.#format, view[area + VcpuCell.guestTable] ?? 0, Rights.all);
+      return this.#below(this.#format, this.#guests[vcpu]?.rootFrame() ?? 0, Rights.all);
     // Registers, that MOV CR3 has loaded: they have no history.
     const cell = area + VcpuCell.guestPdptes + 2 * (this.#low >>> 30);
     const low = view[cell] ?? 0;

@@ -4,6 +4,7 @@
  * freed but not taken again may still be walked: only its reuse must wait for flushes (spec 3.8). A guest page may not.
  */
 import { FrameUse } from "../memory/frame-table.ts";
+import type { PagingMode } from "../hypervisor/machine-config.ts";
 import type { Layout } from "../memory/layout.ts";
 import { VcpuCell } from "../memory/vcpu-area.ts";
 import { frameOfEntry } from "../machine/entry.ts";
@@ -25,8 +26,10 @@ export class Lifetimes {
   /** By thread and frame: when a pointer to the frame was last read by hardware or by code without a lock. */
   readonly #read: Int32Array;
   readonly #touched: number[] = [];
+  readonly #walksGuestTables: boolean;
 
-  constructor(words: Int32Array, layout: Layout) {
+  constructor(words: Int32Array, layout: Layout, paging: PagingMode = "shadow") {
+    this.#walksGuestTables = paging === "hap";
     this.#words = words;
     this.#frames = layout.sizes.frames;
     this.#records = layout.regions.records.offset;
@@ -53,6 +56,11 @@ export class Lifetimes {
     if ((this.#words[cell] ?? 0) !== 0) this.#taken[(cell - this.#records) % this.#frames] = step;
   }
 
+  /** Whether the entries of a page name machine frames. Those of the guest's own tables name gfns, which are no pointers. */
+  namesFrames(page: number): boolean {
+    return !(this.#walksGuestTables && this.use(page) === FrameUse.guest);
+  }
+
   /** A thread reads an entry that names a table or a page. */
   readsEntry(thread: number, low: number, high: number, step: number): void {
     if ((low & PRESENT) !== 0) this.readsPointer(thread, frameOfEntry(low, high), step);
@@ -66,9 +74,13 @@ export class Lifetimes {
     this.#read[at] = step;
   }
 
-  /** A thread follows a pointer to a shadow page without a lock; a sentence when it is out of date. */
+  /**
+   * A thread follows a pointer to a table without a lock, a page of the pool or, where hardware walks the guest's own, a
+   * guest page; a sentence when it is out of date.
+   */
   followsTable(thread: number, frame: number, step: number): string | undefined {
-    if (this.use(frame) !== FrameUse.pool)
+    const use = this.use(frame);
+    if (use !== FrameUse.pool && !(this.#walksGuestTables && use === FrameUse.guest))
       return `it follows a pointer to ${this.#describe(frame)}, which is no table`;
     const read = this.#read[thread * this.#frames + frame] ?? 0;
     const taken = this.#taken[frame] ?? 0;
@@ -118,5 +130,9 @@ export class Lifetimes {
 
 /** Control cells from which hardware takes the roots of its walks. */
 export function isRootCell(offset: number): boolean {
-  return offset === VcpuCell.hardwareRoot || (offset >= VcpuCell.pdptes && offset < VcpuCell.pdptes + 8);
+  return (
+    offset === VcpuCell.hardwareRoot ||
+    offset === VcpuCell.nestedRoot ||
+    (offset >= VcpuCell.pdptes && offset < VcpuCell.pdptes + 8)
+  );
 }

@@ -9,7 +9,7 @@ import { mfn } from "../memory/units.ts";
 import type { Mfn } from "../memory/units.ts";
 import { VcpuCell } from "../memory/vcpu-area.ts";
 import type { Machine } from "../hypervisor/machine.ts";
-import { isLeafType } from "../hypervisor/shadow/shadow-type.ts";
+import { ShadowType, isLeafType } from "../hypervisor/shadow/shadow-type.ts";
 import type { AuditView, ShadowEntry, ShadowInfo, TlbLine } from "./audit-view.ts";
 import type { CachesInUse } from "./caches-in-use.ts";
 import { Dirt } from "./dirt.ts";
@@ -68,6 +68,7 @@ export class LiveView implements AuditView {
     this.#dueEntries.clear();
     if (this.dirt.isP2mDirty) this.dirt.everything();
     if (this.dirt.areRootsDirty) this.#noteRoots();
+    this.#noteP2mTables();
     for (const frame of this.dirt.records) this.#identify(mfn(frame));
     for (const frame of this.dirt.pages) this.#recount(frame);
     this.#collect();
@@ -112,6 +113,13 @@ export class LiveView implements AuditView {
 
   cachedTables(): { readonly vcpu: number; readonly table: Mfn }[] {
     return this.#caches.inUse().flatMap((vcpu) => cachedTablesOf(this.machine, vcpu));
+  }
+
+  /** Only hap has such tables: hardware walks them. */
+  #noteP2mTables(): void {
+    if (this.machine.config.paging !== "hap") return;
+    const isTable = (frame: number): boolean => this.frames.type(mfn(frame)) === ShadowType.p2m_table;
+    if (this.dirt.pages.some(isTable) || this.dirt.records.some(isTable)) this.dirt.p2mTable();
   }
 
   #noteRoots(): void {

@@ -12,12 +12,15 @@ import type { ExploreResult } from "../report/types.ts";
 import { ExitCode, exitCodeOf } from "./context.ts";
 import type { Context } from "./context.ts";
 import { putOut } from "./json-file.ts";
+import { PAGING_ABOUT, withPaging } from "./paging-flag.ts";
+import type { PagingFlag } from "./paging-flag.ts";
 
-type ExploreFlags = Omit<ExploreRequest, "scenario" | "isWhole"> & {
-  readonly json?: string;
-  readonly whole?: boolean;
-  readonly from?: string;
-};
+type ExploreFlags = Omit<ExploreRequest, "scenario" | "isWhole"> &
+  PagingFlag & {
+    readonly json?: string;
+    readonly whole?: boolean;
+    readonly from?: string;
+  };
 
 /** The command. `end` is told its exit code. */
 export function exploreCommand(context: Context, end: (code: number) => void): Command {
@@ -36,6 +39,7 @@ export function exploreCommand(context: Context, end: (code: number) => void): C
     .option("--mutant <name>", "put a known bug into the machine: one of umbra mutants, or a file")
     .option("--preset <name>", PRESET_ABOUT)
     .option("--set <option=value>", "one setting; may be given again", collect)
+    .option("--paging <mode>", PAGING_ABOUT)
     .option("--rounds <n>", "rounds of each program (1 unless said)")
     .option("--steps <n>", "give an execution up after so many scheduling points (200000 unless said)")
     .option("--workers <n>", "worker threads; one for each core unless said")
@@ -49,7 +53,13 @@ export function exploreCommand(context: Context, end: (code: number) => void): C
       "\nExample:\n  umbra explore map-unmap-shootdown --strategy pct --seconds 30 --seed 1\n",
     )
     .action(async (scenario: string | undefined, { json, from, whole, ...flags }: ExploreFlags) => {
-      end(await explore(context, await requestOf(scenario, from, { ...flags, isWhole: whole }), json));
+      end(
+        await explore(
+          context,
+          await requestOf(scenario, from, { ...withPaging(flags), isWhole: whole }),
+          json,
+        ),
+      );
     });
 }
 

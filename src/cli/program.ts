@@ -4,6 +4,8 @@ import { PRESET_ABOUT } from "../engines/machine-settings.ts";
 import { conformCommand } from "./conform.ts";
 import type { Context } from "./context.ts";
 import { putOut } from "./json-file.ts";
+import { PAGING_ABOUT, withPaging } from "./paging-flag.ts";
+import type { PagingFlag } from "./paging-flag.ts";
 import { exploreCommand } from "./explore.ts";
 import { listCommand } from "./list.ts";
 import { mutantsCommand } from "./mutants.ts";
@@ -83,6 +85,7 @@ interface StressFlags {
   readonly guest?: string;
   readonly preset?: string;
   readonly set?: readonly string[];
+  readonly paging?: string;
   readonly vs?: string;
   readonly watch?: string;
   readonly failures?: string;
@@ -104,6 +107,7 @@ function addStress(program: Command, context: Context, ending: Ending): void {
     .option("--guest <format>", "2level, pae or 4level")
     .option("--preset <name>", PRESET_ABOUT)
     .option("--set <option=value>", "one setting; may be given again", collect)
+    .option("--paging <mode>", PAGING_ABOUT)
     .option("--vs <preset>", "compare with a second preset, in alternating slices")
     .option("--watch <mode>", "watchpoints that show races: off, light or heavy (off unless said)")
     .option("--failures <folder>", "folder for what failed (failures unless said)")
@@ -114,7 +118,7 @@ function addStress(program: Command, context: Context, ending: Ending): void {
       example("umbra stress fork-cow --vcpus 4 --seconds 5 --set prefetch=off --json result.json"),
     )
     .action(async (scenario: string, { json, failures, ...flags }: StressFlags) => {
-      ending.code = await stressCommand(context, { scenario, ...flags }, { json, failures });
+      ending.code = await stressCommand(context, { scenario, ...withPaging(flags) }, { json, failures });
     });
 }
 
@@ -145,13 +149,14 @@ function addTrace(program: Command, context: Context, ending: Ending): void {
     )
     .option("--preset <name>", PRESET_ABOUT)
     .option("--set <option=value>", "one setting of the machine; may be given again", collect)
+    .option("--paging <mode>", PAGING_ABOUT)
     .option("--json <file>", JSON_ABOUT)
     .addHelpText(
       "after",
       EXIT_CODES + example("umbra trace verify scenarios/traces/4level.trace.gz --set prefetch=off"),
     )
-    .action(async (file: string, { json, ...options }: TraceVerifyOptions & JsonFlag) => {
-      ending.code = await tell(context, runTraceVerify(file, options, context), jsonFlag(json));
+    .action(async (file: string, { json, ...flags }: TraceVerifyOptions & PagingFlag & JsonFlag) => {
+      ending.code = await tell(context, runTraceVerify(file, withPaging(flags), context), jsonFlag(json));
     });
   trace
     .command("info")

@@ -86,7 +86,7 @@ export class AccessTable {
   readonly #memory = SharedMemory.create(FRAMES * PAGE_WORDS);
   readonly #walker = new Walker(
     this.#memory,
-    { frameOf: (frame) => (frame < FRAMES ? frame : -1) },
+    { frameOf: (frame) => (frame < FRAMES ? frame : -1), refusesMark: () => false },
     AccessedPolicy.asPassed,
   );
   /** Bits of `flags` that Umbra has no meaning for. */

@@ -42,6 +42,10 @@ class ScatteredTables implements FrameMap {
     return -1;
   }
 
+  refusesMark(): boolean {
+    return false;
+  }
+
   /** The machine frame for a frame that has a table, from now on. */
   place(frame: number): number {
     const placed = this.frameOf(frame);

@@ -19,7 +19,7 @@ export const PRESET_ABOUT = `an era: ${allowedNames(PRESET_NAMES)} (${DEFAULT_PR
 
 type Settings = Pick<
   MachineConfig,
-  "lockKind" | "reuse" | "poolPages" | "tlbSets" | "tlbWays" | "structureCacheEntries" | "switches"
+  "paging" | "lockKind" | "reuse" | "poolPages" | "tlbSets" | "tlbWays" | "structureCacheEntries" | "switches"
 >;
 
 /** What was asked of the machine; what is not here is at its default. */
@@ -46,12 +46,21 @@ const TLB_WAYS_MAX = 64;
 const STRUCTURE_CACHE_MAX = 1024;
 
 const LOCK_KINDS = ["test-and-set", "ticket"] as const satisfies readonly MachineConfig["lockKind"][];
+const PAGING_MODES = ["shadow", "hap"] as const satisfies readonly MachineConfig["paging"][];
 const REUSE_ORDERS = [
   "first-in-first-out",
   "last-in-first-out",
 ] as const satisfies readonly MachineConfig["reuse"][];
 
 const MACHINE_SETTINGS: Readonly<Record<string, Setting>> = {
+  paging: {
+    values: PAGING_MODES.join(" | "),
+    default: "shadow",
+    about:
+      "paging assistance: shadows of the guest's tables, or hap: hardware walks the guest's own tables through those of the p2m",
+    parse: (name, value) => ({ paging: oneOf(name, value, PAGING_MODES) }),
+    read: (config) => config.paging,
+  },
   lock: {
     values: LOCK_KINDS.join(" | "),
     default: "test-and-set",
@@ -171,6 +180,11 @@ export function settingsOf(config: MachineConfig): Record<string, string | numbe
 /** The preset of that name, given with that flag. Throws UsageError when there is none. */
 export function presetName(name: string, flag = "--preset"): PresetName {
   return oneOf("preset", name, PRESET_NAMES, flag);
+}
+
+/** The assistance mode of that name, given with `--paging`. Throws UsageError when there is none. */
+export function pagingModeName(name: string): MachineConfig["paging"] {
+  return oneOf("paging", name, PAGING_MODES, "--paging");
 }
 
 function isSwitchName(name: string): name is SwitchName {

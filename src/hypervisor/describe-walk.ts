@@ -1,7 +1,9 @@
 /** Walks written out for people: one line a level, entries as in the manual. */
 import { VcpuCell } from "../memory/vcpu-area.ts";
+import { frameOfEntry } from "../machine/entry.ts";
 import type { Walker } from "../machine/walker.ts";
 import { isMagic, isNotPresentMagic, mmioMagicGfn } from "./shadow/shadow-entry.ts";
+import type { Hap } from "./hap/hap.ts";
 import type { Shadow } from "./shadow/shadow.ts";
 
 /** A 64-bit value in hexadecimal. */
@@ -58,6 +60,24 @@ export function describeShadow(shadow: Shadow, low: number, high: number): strin
     lines.push(`L${String(level)} mfn 0x${table.toString(16)}: ${entryText(entryLow, entryHigh)}`);
     if ((entryLow & 1) === 0 || isMagic(entryLow, entryHigh)) return lines;
     table = shadow.frameIn(entryLow, entryHigh);
+  }
+  lines.push(`mfn 0x${table.toString(16)}`);
+  return lines;
+}
+
+/** What the p2m tables say about the page that a walk of the guest's tables came to, from the top. */
+export function describeNested({ memory, vcpu, layout }: Hap, walker: Walker): string[] {
+  if (walker.leafLevel === 0) return ["the guest's tables lead to no page"];
+  const gfn = walker.frame;
+  const lines = [`gfn 0x${gfn.toString(16)}`];
+  let table = memory.loadWord(vcpu.area + VcpuCell.nestedRoot);
+  for (let level = 4; level >= 1; level--) {
+    if (table <= 0 || table >= layout.sizes.frames) return lines;
+    const low = memory.loadEntry((table << 10) | (((gfn >>> (9 * (level - 1))) & 511) << 1));
+    const { high } = memory;
+    lines.push(`p2m L${String(level)} mfn 0x${table.toString(16)}: ${entryText(low, high)}`);
+    if ((low & 1) === 0) return lines;
+    table = frameOfEntry(low, high);
   }
   lines.push(`mfn 0x${table.toString(16)}`);
   return lines;

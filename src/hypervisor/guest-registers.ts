@@ -4,17 +4,13 @@
  */
 import { CrashReason } from "../memory/domain-area.ts";
 import { VcpuCell } from "../memory/vcpu-area.ts";
-import { Cr0, Cr4, Efer } from "../machine/control-registers.ts";
-import { MAXPHYADDR } from "../machine/entry.ts";
+import { CR3_BEYOND_PHYSICAL, Cr0, Cr4, Efer } from "../machine/control-registers.ts";
 import { Status } from "../machine/exits.ts";
 import type { Vcpu } from "../machine/vcpu.ts";
 import type { Domain } from "./domain.ts";
 
 /** CR4 bits whose change is a change of paging mode. SMAP is left to the hardware; so are bits Umbra does not know. */
 const MODE_BITS = Cr4.pse | Cr4.pae | Cr4.pge | Cr4.smep;
-
-/** Address bits of the high half of CR3 that no processor here has. Bit 63, no flush, is ignored. */
-const BEYOND_PHYSICAL = 0x7fff_ffff & ~((1 << (MAXPHYADDR - 32)) - 1);
 
 /** How an assistance mode follows the registers. */
 export interface ModeFollower {
@@ -45,6 +41,7 @@ export class GuestRegisters {
     if (turnsOn && this.#wantsLongMode() && (this.#vcpu.register(VcpuCell.cr4) & Cr4.pae) === 0)
       return Status.generalProtection;
     this.#vcpu.setRegister(VcpuCell.cr0, value);
+    this.#vcpu.refreshRights();
     if (((old ^ value) & Cr0.pg) === 0) return Status.done;
     return this.#follow(this.#follower.update());
   }
@@ -52,7 +49,7 @@ export class GuestRegisters {
   /** MOV CR3. With paging on it is a TLB flush even if the value stays. */
   writeCr3(low: number, high: number): number {
     if (this.#domain.isDead()) return Status.stopped;
-    if (this.#isInLongMode() && (high & BEYOND_PHYSICAL) !== 0) return Status.generalProtection;
+    if (this.#isInLongMode() && (high & CR3_BEYOND_PHYSICAL) !== 0) return Status.generalProtection;
     this.#vcpu.setRegister(VcpuCell.cr3Low, low);
     this.#vcpu.setRegister(VcpuCell.cr3High, high);
     if (this.#vcpu.register(VcpuCell.pagingOn) === 0) return Status.done;

@@ -15,6 +15,7 @@ import {
 import type { SharedMemory } from "../memory/shared-memory.ts";
 import type { Cell } from "../memory/units.ts";
 import { VcpuCell } from "../memory/vcpu-area.ts";
+import type { PagingMode } from "./machine-config.ts";
 import type { P2m } from "./p2m.ts";
 
 // Private copies: V8 folds a module's own constants, but reads those of others at every use.
@@ -24,6 +25,8 @@ const CR4_SMAP = Cr4.smap;
 const CR4_SMEP = Cr4.smep;
 const RIGHTS_ALL = Rights.all;
 const CELL_CR0 = VcpuCell.cr0;
+const CELL_CR3_HIGH = VcpuCell.cr3High;
+const CELL_CR3_LOW = VcpuCell.cr3Low;
 const CELL_CR4 = VcpuCell.cr4;
 const CELL_EFER = VcpuCell.efer;
 const CELL_GUEST_LEVELS = VcpuCell.guestLevels;
@@ -37,11 +40,11 @@ const MODE_SMAP = WalkMode.smap;
 const MODE_SMEP = WalkMode.smep;
 const MODE_WP = WalkMode.wp;
 
-/** Names the root: it was translated when CR3 was loaded and is not looked up in the p2m again (spec 4.1). */
+/** Names the root, which is found out before the walk: in shadow mode when CR3 was loaded (spec 4.1). */
 const ROOT_TABLE = -2;
 const PAGE_SIZE = 128;
 
-/** Maps the tables of a guest walk: the root to the frame captured at the last CR3 load, others through the p2m. */
+/** Maps the tables of a guest walk: the root to the frame it was found in, others through the p2m. */
 class GuestTables implements FrameMap {
   root = -1;
   readonly #p2m: P2m;
@@ -52,6 +55,10 @@ class GuestTables implements FrameMap {
 
   frameOf(frame: number): number {
     return frame === ROOT_TABLE ? this.root : this.#p2m.frameOf(frame);
+  }
+
+  refusesMark(): boolean {
+    return false;
   }
 }
 
@@ -64,8 +71,12 @@ export class GuestState {
   readonly #memory: SharedMemory;
   readonly #area: Cell;
   readonly #tables: GuestTables;
+  readonly #p2m: P2m;
+  readonly #followsCr3: boolean;
 
-  constructor(memory: SharedMemory, area: Cell, p2m: P2m) {
+  constructor(memory: SharedMemory, area: Cell, p2m: P2m, mode: PagingMode) {
+    this.#p2m = p2m;
+    this.#followsCr3 = mode === "hap";
     this.#memory = memory;
     this.#area = area;
     this.#tables = new GuestTables(p2m);
@@ -119,6 +130,22 @@ export class GuestState {
     );
   }
 
+  /**
+   * The frame of the root, -1 without one. Shadow mode translated it when CR3 was loaded; in hap hardware finds it through
+   * the p2m at each walk, and so does this.
+   */
+  rootFrame(): number {
+    const table = this.register(CELL_GUEST_TABLE);
+    if (table !== 0) return table;
+    return this.#followsCr3 ? this.#p2m.frameOf(this.rootGfn()) : -1;
+  }
+
+  /** The guest frame that CR3 names. Outside long mode it has 32 bits; above is what a 64-bit kernel left there. */
+  rootGfn(): number {
+    const high = this.format() === 4 ? this.register(CELL_CR3_HIGH) & 0xff : 0;
+    return (this.register(CELL_CR3_LOW) >>> 12) | (high << 20);
+  }
+
   /** Walks the guest's tables for an access; true when it is permitted. `walker` has the answer. */
   walk(low: number, high: number, access: number, alignmentCheck: boolean): boolean {
     return this.#walkWith(this.walker, low, high, access, alignmentCheck);
@@ -141,8 +168,7 @@ export class GuestState {
 
   #walkWith(walker: Walker, low: number, high: number, access: number, alignmentCheck: boolean): boolean {
     const format = this.format();
-    this.#tables.root = this.register(CELL_GUEST_TABLE);
-    if (this.#tables.root === 0) this.#tables.root = -1;
+    this.#tables.root = this.rootFrame();
     if (format === 3) this.#loadPdptes(walker);
     const mode = this.mode(alignmentCheck);
     return walker.walk(format, format, ROOT_TABLE, RIGHTS_ALL, low, high, access, mode);

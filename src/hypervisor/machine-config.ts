@@ -81,6 +81,9 @@ export const PRESETS: Readonly<Record<PresetName, Switches>> = {
   umbra: switchesOn([...TALK, ...SINCE_TALK, ...SINCE_XEN_3_3]),
 };
 
+/** Paging assistance: shadows of the guest's tables, or the guest's tables walked through those of the p2m. */
+export type PagingMode = "shadow" | "hap";
+
 /** The order in which freed frames and shadow pages are used again. */
 export type ReuseOrder = "first-in-first-out" | "last-in-first-out";
 
@@ -90,6 +93,7 @@ export interface MachineConfig {
   readonly vcpus: number;
   /** Pages of guest memory. */
   readonly ramPages: number;
+  readonly paging: PagingMode;
   /** Pages of the shadow pool; raised to the minimum of 128 a vCPU and more (spec 3.6). */
   readonly poolPages: number;
   /** Pages that `set_allocation` may raise the pool to. */
@@ -114,6 +118,7 @@ export function machineConfig(
     minimumPool(given),
   );
   return {
+    paging: "shadow",
     lockKind: "test-and-set",
     reuse: "first-in-first-out",
     tlbSets: 64,

@@ -18,6 +18,8 @@ import { Device } from "./device.ts";
 import { Domain } from "./domain.ts";
 import { DomainControl } from "./domain-control.ts";
 import { GuestMemory } from "./guest-memory.ts";
+import { Hap } from "./hap/hap.ts";
+import { HapPaging } from "./hap/hap-paging.ts";
 import { Heap } from "./heap.ts";
 import type { MachineConfig } from "./machine-config.ts";
 import { P2m } from "./p2m.ts";
@@ -147,7 +149,9 @@ export class Machine {
     const lock = new RecursiveLock(memory, layout, "paging", config.lockKind, vcpu, held);
     const device = new Device();
     const base = { vcpu, memory, layout, config, frames, domain, heap, p2m, lock, device };
-    return new HostedVcpu(base, new ShadowPaging(new Shadow(base)), held);
+    const paging =
+      config.paging === "hap" ? new HapPaging(new Hap(base)) : new ShadowPaging(new Shadow(base));
+    return new HostedVcpu(base, paging, held);
   }
 
   /** Links every frame into the heap's free list, scattered, so that no mfn equals its gfn by accident. */

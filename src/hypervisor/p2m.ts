@@ -36,6 +36,11 @@ export class P2m implements FrameMap {
     return frameInP2mEntry(this.#memory.loadWord(this.#base + gfn));
   }
 
+  /** Only the tables that hardware walks protect pages; whoever walks by this marks them dirty afterwards. */
+  refusesMark(): boolean {
+    return false;
+  }
+
   /** Writes an entry; NO_MFN makes the gfn emulated MMIO. Callers hold both locks and run the hooks (p2m-write.ts). */
   writeEntry(gfn: number, frame: Mfn): void {
     this.#memory.storeWord(this.#base + gfn, frame === NO_MFN ? 0 : (frame << TYPE_BITS) | TYPE_RAM);

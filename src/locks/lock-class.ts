@@ -32,6 +32,7 @@ export const LockSite = {
   fast_path: 19,
   log_dirty: 20,
   domctl: 21,
+  nested_fault: 22,
 } as const;
 
 /** The name of a place that takes locks. */

@@ -1,3 +1,5 @@
+import { MAXPHYADDR } from "./entry.ts";
+
 /** Bits of the control registers that paging depends on (Intel SDM vol. 3, 2.5 and 2.2.1). Other bits are kept as written. */
 export const Cr0 = {
   /** Protection enable. */
@@ -29,6 +31,9 @@ export const Efer = {
   /** No-execute enable. */
   nxe: 1 << 11,
 } as const;
+
+/** Address bits of the high half of CR3 that no processor here has. Bit 63, no flush, is ignored. */
+export const CR3_BEYOND_PHYSICAL: number = 0x7fff_ffff & ~((1 << (MAXPHYADDR - 32)) - 1);
 
 /** Levels of the pagetables that a guest with these registers uses: 0 with paging off, else 2, 3 or 4. */
 export function guestPagingLevels(cr0: number, cr4: number, efer: number): number {

@@ -55,6 +55,11 @@ export interface Exits {
   pageFault(errorCode: number): number;
   /** The operation in flight while `vcpu.aheadLeft` is not 0. True: it was executed; false: the guest resumes at it. */
   emulateNext(): boolean;
+  /**
+   * A guest frame that the p2m tables do not map, or not for writing, met by the access at `vcpu.faultLow/High`. What it was
+   * met as is in `vcpu.nested`; returns a `FaultAnswer`.
+   */
+  nestedFault(frame: number): number;
   /** MOV to CR0; returns a `Status`. */
   writeCr0(value: number): number;
   /** MOV to CR3; returns a `Status`. */

@@ -44,6 +44,10 @@ class MachineFrames implements FrameMap {
   frameOf(frame: number): number {
     return frame > 0 && frame < this.#frames ? frame : -1;
   }
+
+  refusesMark(): boolean {
+    return false;
+  }
 }
 
 /** Translates linear addresses by the shadow tables and fills the TLB. */

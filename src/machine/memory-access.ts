@@ -12,6 +12,7 @@ import type { Vcpu } from "./vcpu.ts";
 const DEMAND_FAULTS = Counter.demand_faults;
 const EXITS = Counter.exits;
 const INJECTED = Counter.injected;
+const NATIVE_FAULTS = Counter.native_faults;
 const TLB_DENIALS = Counter.tlb_denials;
 const TLB_HITS = Counter.tlb_hits;
 const DOING_GUEST = Doing.guest;
@@ -132,7 +133,8 @@ export class MemoryAccess {
     const entry = tlb.find(low, high);
     if (entry < 0) return this.#walkTables(low, high, need);
     const flags = tlb.flags(entry);
-    if ((flags & (need | forbid)) !== need) return this.#renew(low, high, need, forbid, flags);
+    if (((flags | vcpu.waived) & (need | forbid)) !== need)
+      return this.#renew(low, high, need, forbid, flags);
     vcpu.counters.add(TLB_HITS);
     return tlb.frame(entry);
   }
@@ -142,27 +144,56 @@ export class MemoryAccess {
     const { tlb, counters } = this.#vcpu;
     tlb.drop(low, high);
     const denied = (need & ~flags & ~DIRTY) !== 0 || (forbid & flags) !== 0;
-    if (!denied) return this.#walkTables(low, high, need);
+    // The SDM (vol. 3, 4.10.4.3) allows a spurious #PF after rights were raised; with nested paging there is none here.
+    if (!denied || this.#vcpu.hasNestedPaging()) return this.#walkTables(low, high, need);
     counters.add(TLB_DENIALS);
     return this.#fault(low, high, (need & (WRITE | USER | FETCH)) | PRESENT);
   }
 
   #walkTables(low: number, high: number, need: number): number {
     const access = (need & (WRITE | USER | FETCH)) | (this.#vcpu.accessBits & IMPLICIT_SUPERVISOR);
+    if (this.#vcpu.hasNestedPaging()) return this.#walkNested(low, high, access);
     if (this.#walk.translate(low, high, access)) return this.#walk.frame;
     return this.#fault(low, high, this.#walk.errorCode);
+  }
+
+  /** The walk in two dimensions. What the guest's own tables refuse is the guest's #PF, and nobody else's business. */
+  #walkNested(low: number, high: number, access: number): number {
+    const vcpu = this.#vcpu;
+    const { nested } = vcpu;
+    if (nested.translate(low, high, access)) return nested.frame;
+    if (nested.missingFrame >= 0) {
+      this.#beginFault(low, high);
+      return this.#conclude(vcpu.hypervisor().nestedFault(nested.missingFrame), low);
+    }
+    if (nested.errorCode < 0) return -2 - STATUS_GENERAL_PROTECTION;
+    vcpu.counters.add(NATIVE_FAULTS);
+    vcpu.faultLow = low;
+    vcpu.faultHigh = high;
+    vcpu.faultErrorCode = nested.errorCode;
+    vcpu.setRegister(CELL_CR2_LOW, low);
+    vcpu.setRegister(CELL_CR2_HIGH, high);
+    return -2 - STATUS_PAGE_FAULT;
   }
 
   /** Exits with a page fault. The TLB has no entry for the page, as after any #PF (SDM vol. 3, 4.10.4.1). */
   #fault(low: number, high: number, errorCode: number): number {
     if (errorCode < 0) return -2 - STATUS_GENERAL_PROTECTION;
+    this.#beginFault(low, high);
+    this.#vcpu.counters.add(DEMAND_FAULTS);
+    return this.#conclude(this.#vcpu.hypervisor().pageFault(errorCode), low);
+  }
+
+  #beginFault(low: number, high: number): void {
     this.#vcpu.faultLow = low;
     this.#vcpu.faultHigh = high;
     this.#vcpu.noteAddress(low, high);
     this.#vcpu.counters.add(EXITS);
-    this.#vcpu.counters.add(DEMAND_FAULTS);
     this.#vcpu.noteDoing(DOING_PAGE_FAULT);
-    const answer = this.#vcpu.hypervisor().pageFault(errorCode);
+  }
+
+  /** What the hypervisor's answer to a fault at an address makes of the operation. */
+  #conclude(answer: number, low: number): number {
     this.#vcpu.noteDoing(DOING_GUEST);
     switch (answer) {
       case ANSWER_RETRY:

@@ -10,11 +10,17 @@ import type { SharedMemory } from "../memory/shared-memory.ts";
 import { mfn } from "../memory/units.ts";
 import type { Mfn, VcpuId } from "../memory/units.ts";
 
-/** Flags of a TLB entry. The rights have the values of the pagetable's own bits. */
-export const TlbFlag = { valid: 1, writable: 2, user: 4, executable: 16, dirty: 64 } as const;
+/**
+ * Flags of a TLB entry. The rights have the values of the pagetable's own bits; `large` marks a part of a large page of
+ * the guest's, which only nested paging sees.
+ */
+export const TlbFlag = { valid: 1, writable: 2, user: 4, executable: 16, large: 32, dirty: 64 } as const;
 
 const VALID = 1;
+const LARGE = 32;
 const FLAGS = 0xff;
+/** Page number bits within the largest page that a TLB entry can be a part of: 4 MiB. */
+const LARGEST_PAGE_BITS = 10;
 const TAG_HIGH_SHIFT = 8;
 
 /** One vCPU's TLB. Linear addresses come as two int32 halves. */
@@ -71,6 +77,18 @@ export class Tlb {
   drop(low: number, high: number): void {
     const entry = this.find(low, high);
     if (entry >= 0) this.#words[entry + 1] = 0;
+  }
+
+  /** Forgets one page, and if it may be a part of a large one the other parts too (SDM vol. 3, 4.10.4.1). */
+  dropMapping(low: number, high: number): void {
+    this.drop(low, high);
+    const region = ((low >>> 12) | (high << 20)) >>> LARGEST_PAGE_BITS;
+    const tagHigh = (high >>> 12) & 0xf;
+    for (let entry = 0; entry < this.#words.length; entry += TLB_ENTRY_WORDS) {
+      const flags = this.#words[entry + 1] ?? 0;
+      if ((flags & LARGE) === 0 || flags >>> TAG_HIGH_SHIFT !== tagHigh) continue;
+      if ((this.#words[entry] ?? 0) >>> LARGEST_PAGE_BITS === region) this.#words[entry + 1] = 0;
+    }
   }
 
   /** Forgets everything. */

@@ -13,7 +13,6 @@ import type { SharedMemory } from "../memory/shared-memory.ts";
 import type { Cell, VcpuId } from "../memory/units.ts";
 import { Doing, Doorbell, VcpuCell, VcpuState, vcpuArea } from "../memory/vcpu-area.ts";
 import { ring, Waiter } from "../memory/wait.ts";
-import { Cr4 } from "./control-registers.ts";
 import { CounterSet } from "./counter-set.ts";
 import { Operation, OTHER_OPERATION, Status } from "./exits.ts";
 import type { Exits, InterruptHandler } from "./exits.ts";
@@ -21,7 +20,9 @@ import { FlushMailbox } from "./flush.ts";
 import { PhysicalAccess } from "./physical-access.ts";
 import { Parking } from "./parking.ts";
 import { MemoryAccess } from "./memory-access.ts";
+import { NestedPaging } from "./nested-walk.ts";
 import { SavedOperation } from "./saved-operation.ts";
+import { refreshStandingRights } from "./standing-rights.ts";
 import { StructureCache } from "./structure-cache.ts";
 import { Tlb } from "./tlb.ts";
 import { CodeState } from "./x86/code-state.ts";
@@ -32,8 +33,6 @@ const EXITS = Counter.exits;
 const HALTS = Counter.halts;
 const HYPERCALLS = Counter.hypercalls;
 const INTERRUPTS = Counter.interrupts;
-const CR4_SMAP = Cr4.smap;
-const CR4_SMEP = Cr4.smep;
 const DOING_GUEST = Doing.guest;
 const DOING_HALTED = Doing.halted;
 const DOING_HYPERCALL = Doing.hypercall;
@@ -51,12 +50,11 @@ const STATUS_DONE = Status.done;
 const STATUS_STOPPED = Status.stopped;
 const CELL_ADDRESS_HIGH = VcpuCell.addressHigh;
 const CELL_ADDRESS_LOW = VcpuCell.addressLow;
-const CELL_CR4 = VcpuCell.cr4;
 const CELL_DOING = VcpuCell.doing;
 const CELL_DOORBELL = VcpuCell.doorbell;
 const CELL_HEARTBEAT = VcpuCell.heartbeat;
 const CELL_INTERRUPTS = VcpuCell.interrupts;
-const CELL_PAGING_ON = VcpuCell.pagingOn;
+const CELL_NESTED_ROOT = VcpuCell.nestedRoot;
 const CELL_SHADOW_LEVELS = VcpuCell.shadowLevels;
 const CELL_WAITS_FOR_LOCK = VcpuCell.waitsForLock;
 
@@ -85,6 +83,7 @@ export class Vcpu {
   readonly physical: PhysicalAccess;
   readonly access: MemoryAccess;
   readonly code: CodeState;
+  readonly nested: NestedPaging;
   readonly findings: Finding[] = [];
   /** Set by the hypervisor that owns this vCPU. */
   exits: Exits | null = null;
@@ -127,6 +126,8 @@ export class Vcpu {
   /** Page rights that forbid a data access or a fetch now: `user` under SMAP and SMEP, else 0. */
   forbidData = 0;
   forbidFetch = 0;
+  /** Page rights that are not asked for now: `writable` for the supervisor while the guest's own CR0.WP is clear, or 0. */
+  waived = 0;
 
   readonly #recent: RecentOperations;
   readonly #parking: Parking;
@@ -146,6 +147,7 @@ export class Vcpu {
     this.physical = new PhysicalAccess(memory);
     this.code = new CodeState(memory, this.area);
     this.access = new MemoryAccess(this);
+    this.nested = new NestedPaging(this);
     this.#recent = new RecentOperations(memory, layout, id);
     this.#parking = new Parking(this);
   }
@@ -159,15 +161,14 @@ export class Vcpu {
     this.refreshRights();
   }
 
-  /** Recomputes what SMEP and SMAP forbid; called when CR4 or the privilege changes. */
+  /** Recomputes what SMEP and SMAP forbid and WP waives; called when CR0, CR4 or the privilege changes. */
   refreshRights(): void {
-    // Paging may be off for the guest although hardware walks tables for it: then neither exists.
-    const cr4 = this.register(CELL_PAGING_ON) === 0 ? 0 : this.register(CELL_CR4);
-    const supervisor = (this.accessBits & USER) === 0;
-    const implicit = (this.accessBits & IMPLICIT_SUPERVISOR) !== 0;
-    const smap = (cr4 & CR4_SMAP) !== 0 && (implicit || !this.alignmentCheck);
-    this.forbidData = supervisor && smap ? USER : 0;
-    this.forbidFetch = supervisor && (cr4 & CR4_SMEP) !== 0 ? USER : 0;
+    refreshStandingRights(this);
+  }
+
+  /** Whether hardware walks the guest's own tables, through p2m tables. */
+  hasNestedPaging(): boolean {
+    return this.register(CELL_NESTED_ROOT) !== 0;
   }
 
   /** High half of the address of the page at `nextLow` that follows one at `high`: 32-bit addresses end at 4 GiB. */
@@ -215,8 +216,9 @@ export class Vcpu {
 
   /** MOV to CR3. */
   writeCr3(low: number, high: number): number {
-    if (!this.#begin(DOING_WRITE_CR)) return STATUS_STOPPED;
-    return this.#end(this.hypervisor().writeCr3(low, high));
+    const isNested = this.hasNestedPaging();
+    if (!this.#begin(DOING_WRITE_CR, !isNested)) return STATUS_STOPPED;
+    return this.#end(isNested ? this.nested.loadCr3(low, high) : this.hypervisor().writeCr3(low, high));
   }
 
   /** MOV to CR4. */
@@ -233,8 +235,10 @@ export class Vcpu {
 
   /** INVLPG. */
   invlpg(low: number, high: number): number {
-    if (!this.#begin(DOING_INVLPG)) return STATUS_STOPPED;
-    if (this.hypervisor().invlpg(low, high)) this.tlb.drop(low, high);
+    const isNested = this.hasNestedPaging();
+    if (!this.#begin(DOING_INVLPG, !isNested)) return STATUS_STOPPED;
+    if (isNested) this.tlb.dropMapping(low, high);
+    else if (this.hypervisor().invlpg(low, high)) this.tlb.drop(low, high);
     // Of the caches for upper levels INVLPG drops everything, whatever the address (SDM vol. 3, 4.10.4.1).
     this.structureCache.flush();
     return this.#end(STATUS_DONE);
@@ -319,11 +323,11 @@ export class Vcpu {
     this.mailbox.setState(VcpuState.ended);
   }
 
-  #begin(doing: number): boolean {
+  #begin(doing: number, isExit = true): boolean {
     if (!this.poll()) return false;
     this.#resumeGuest();
     this.countOperation(OTHER_OPERATION | doing, 0, 0);
-    this.counters.add(EXITS);
+    if (isExit) this.counters.add(EXITS);
     this.noteDoing(doing);
     return true;
   }

@@ -43,6 +43,11 @@ const PASSED = -1;
 export interface FrameMap {
   /** The machine frame of a frame number of 28 bits; -1 when it is not memory. */
   frameOf(frame: number): number;
+  /**
+   * Whether A and D may not be set in the table that was asked for last, by a walk that sets them as it passes. Only p2m
+   * tables refuse that; then the walk goes on as if they were set, and whoever asked for it throws the result away.
+   */
+  refusesMark(): boolean;
 }
 
 /** Formats of pagetables (SDM vol. 3A, 4.1.1). The value is the number of levels. */
@@ -275,7 +280,7 @@ export class Walker {
   #mark(level: number, bits: number): boolean {
     const low = this.entryLow[level] ?? 0;
     const marked = low | bits;
-    if (marked === low) return true;
+    if (marked === low || this.#frames.refusesMark()) return true;
     if (!this.#replace(level, low, marked)) return false;
     this.entryLow[level] = marked;
     return true;

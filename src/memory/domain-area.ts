@@ -43,6 +43,8 @@ export const DomainCell = {
   pageSizeMeaning: 20,
   /** Which root slot of which vCPU is cut next when the pool is short: four slots a vCPU. */
   nextVictim: 21,
+  /** hap: frame of the top p2m table, 0 before it is made and after the domain's end. */
+  p2mRoot: 22,
   /** Heap lock: first frame of the machine's free list. */
   heapHead: 24,
   heapTail: 25,

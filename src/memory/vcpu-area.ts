@@ -45,7 +45,7 @@ export const VcpuCell = {
   guestLevels: 23,
   /** 1 while the guest has paging on. */
   pagingOn: 24,
-  /** Machine frame of the guest's root table, 0 when none. */
+  /** Machine frame of the guest's root table, 0 when none. In hap only the identity table: CR3 is hardware's to follow. */
   guestTable: 25,
   /** The address of the last page-fault exit, for the watchdog. */
   addressLow: 26,
@@ -56,7 +56,7 @@ export const VcpuCell = {
   lastWritableShadow: 29,
   /** Hardware root: frame of the level 4 shadow, for 4-level shadows. */
   hardwareRoot: 30,
-  /** Levels of the shadows that hardware walks: 3 or 4; 0 before a root was installed. */
+  /** Levels of the tables that hardware walks, 3 also for 2 and for none: 3 or 4; 0 before a root was installed. */
   shadowLevels: 31,
   /** Hardware PDPTEs: four 64-bit entries. */
   pdptes: 32,
@@ -69,6 +69,8 @@ export const VcpuCell = {
   monitorLevels: 53,
   /** 1 while the next store to the page of the last emulated one may be emulated at once (spec 4.2). */
   mayEmulateFast: 54,
+  /** hap: machine frame of the top p2m table; 0 while hardware walks shadows, or before the vCPU is initialised. */
+  nestedRoot: 55,
   /** Number of the last stamp that this vCPU has begun to store, for the guest's memory oracle. Not part of the machine. */
   stampBegun: 64,
   /** Registers of the integer unit: 36 words, the vCPU's own (machine/x86/registers.ts). */

@@ -44,22 +44,40 @@ function comparisons(result: VerifyResult): string {
   );
 }
 
-/** What the shadows had to do with it. */
+/** What the machine had to do with it: its shadows, or in hap its hardware. */
 function evidence(result: VerifyResult): string {
+  const isHap = result.machine["paging"] === "hap";
   return table(
-    ["through the shadows", "number"],
+    [isHap ? "through the p2m tables" : "through the shadows", "number"],
     [
       ["TLB hits", count(result.tlbHits)],
-      ["shadow walks", count(result.shadowWalks)],
-      ["page-fault exits", count(result.demandFaults)],
-      ["emulated stores", count(result.emulatedStores)],
-      ["device writes", count(result.deviceWrites)],
-      ["MMIO accesses", count(result.mmio)],
-      ["unshadowings", count(result.unshadows)],
+      ...(isHap ? hapRows(result) : shadowRows(result)),
       ["TLB flushes", count(result.flushes)],
       ["hand-overs between threads", count(result.handovers)],
     ],
   );
+}
+
+function shadowRows(result: VerifyResult): string[][] {
+  return [
+    ["shadow walks", count(result.shadowWalks)],
+    ["page-fault exits", count(result.demandFaults)],
+    ["emulated stores", count(result.emulatedStores)],
+    ["device writes", count(result.deviceWrites)],
+    ["MMIO accesses", count(result.mmio)],
+    ["unshadowings", count(result.unshadows)],
+  ];
+}
+
+function hapRows({ counters, deviceWrites, mmio }: VerifyResult): string[][] {
+  return [
+    ["two-dimensional walks", count(counters["nested_walks"] ?? 0)],
+    ["nested-fault exits", count(counters["nested_faults"] ?? 0)],
+    ["page faults without an exit", count(counters["native_faults"] ?? 0)],
+    ["exits of all kinds", count(counters["exits"] ?? 0)],
+    ["device writes", count(deviceWrites)],
+    ["MMIO accesses", count(mmio)],
+  ];
 }
 
 function mismatchLines(result: VerifyResult): string[] {

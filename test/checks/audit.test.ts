@@ -48,9 +48,24 @@ describe.each(FORMATS)("a healthy machine of %i levels", (levels) => {
   });
 });
 
+test.each(FORMATS)(
+  "a healthy machine of %i levels in hap mode has no findings, and has used what is audited",
+  (levels) => {
+    const machine = richMachine(levels, "hap");
+    expect(machine.findings()).toEqual([]);
+    const view = new MachineView(machine.machine);
+    expect(view.shadows).toEqual([]);
+    expect(machine.count("nested_walks")).toBeGreaterThan(10);
+    expect(machine.count("nested_faults")).toBeGreaterThan(0);
+    expect(machine.count("native_faults")).toBeGreaterThan(0);
+    expect(machine.count("demand_faults")).toBe(0);
+    expect(machine.finish()).toEqual([]);
+  },
+);
+
 describe.each(Object.entries(PLANTS))("%s", (name, plants) => {
-  test.each(plants)("finds $what, and nothing else does", ({ levels = 4, plant, says }) => {
-    const machine = richMachine(levels);
+  test.each(plants)("finds $what, and nothing else does", ({ levels = 4, paging, plant, says }) => {
+    const machine = richMachine(levels, paging);
     plant(machine);
     const findings = machine.audit();
     expect([...new Set(findings.map(({ check }) => check))]).toEqual([`audit ${name}`]);

@@ -9,6 +9,8 @@ import { VcpuCell } from "../../src/memory/vcpu-area.ts";
 import { TlbFlag } from "../../src/machine/tlb.ts";
 import { Bit, KERNEL_PAGE, USER_PAGE, entryOf } from "../hypervisor/guest-tables.ts";
 import type { GuestLevels } from "../hypervisor/guest-tables.ts";
+import type { PagingMode } from "../../src/hypervisor/machine-config.ts";
+import { HAP_CACHE_PLANT, HAP_PLANTS } from "./hap-plants.ts";
 import { TestMachine } from "../hypervisor/test-machine.ts";
 
 /** One fault: what is wrong, how to make it so, and what the audit says. */
@@ -16,6 +18,8 @@ export interface Plant {
   readonly what: string;
   /** Levels of the guest; 4 unless the fault needs another. */
   readonly levels?: GuestLevels;
+  /** The assistance mode; shadow unless the fault is one of hap's. */
+  readonly paging?: PagingMode;
   readonly plant: (machine: TestMachine) => void;
   readonly says: RegExp;
 }
@@ -29,8 +33,8 @@ const TABLE_WINDOW = ADDRESS + 0x6000n;
 const DEVICE_GFN = 0x5000;
 
 /** A machine that has of everything: pages, large pages, devices, absent entries, tables shown as pages, several roots. */
-export function richMachine(levels: GuestLevels): TestMachine {
-  const machine = new TestMachine({ levels, vcpus: 2, structureCacheEntries: 16 });
+export function richMachine(levels: GuestLevels, paging: PagingMode = "shadow"): TestMachine {
+  const machine = new TestMachine({ levels, paging, vcpus: 2, structureCacheEntries: 16 });
   const trees = [machine.tables, machine.newTables()];
   for (const tree of trees) {
     for (let index = 0; index < 4; index++) tree.map(ADDRESS + BigInt(index * 4096), PAGE + index, USER_PAGE);
@@ -103,6 +107,7 @@ function cut(machine: TestMachine, list: "pool" | "heap", count: number): void {
 
 /** The faults, by the name of the invariant. */
 export const PLANTS: Readonly<Record<string, readonly Plant[]>> = {
+  ...HAP_PLANTS,
   "tlbs-respect-pagetables": [
     {
       what: "a flush that was dropped",
@@ -142,6 +147,7 @@ export const PLANTS: Readonly<Record<string, readonly Plant[]>> = {
       },
       says: /^vCPU 0 has cached leaf table 0x[0-9a-f]+, which is free, and nobody will flush it$/,
     },
+    HAP_CACHE_PLANT,
   ],
   "entries-grant-no-more": [
     ...([2, 3, 4] as const).map((levels): Plant => ({
@@ -421,7 +427,7 @@ export const PLANTS: Readonly<Record<string, readonly Plant[]>> = {
     {
       what: "a page in use on the free list",
       plant: ({ shadow }) =>
-        shadow.frames.setType(mfn(shadow.domain.read(DomainCell.poolHead)), ShadowType.p2m_table),
+        shadow.frames.setType(mfn(shadow.domain.read(DomainCell.poolHead)), ShadowType.monitor_table),
       says: /^page 0x[0-9a-f]+ on the pool's free list is in use$/,
     },
     {

@@ -69,6 +69,10 @@ test.concurrent.each([
     says: '--guest of count wants 4level, pae or 2level, got "arm"',
   },
   {
+    args: ["stress", COUNT, "--paging", "nested"],
+    says: '--paging wants shadow or hap, got "nested"',
+  },
+  {
     args: ["stress", COUNT, "--preset", "xen-9"],
     says: '--preset wants talk-before, talk, xen-3.3 or umbra, got "xen-9"',
   },

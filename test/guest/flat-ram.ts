@@ -35,7 +35,10 @@ export class FlatRam implements GuestRam {
 
   /** Translates an address as hardware would, by the root at a physical address; undefined when it faults. */
   translate(format: GuestFormat, root: number, address: number): Translation | undefined {
-    const frames = { frameOf: (frame: number): number => (frame < this.pages ? frame : -1) };
+    const frames = {
+      frameOf: (frame: number): number => (frame < this.pages ? frame : -1),
+      refusesMark: () => false,
+    };
     const walker = new Walker(this.#memory, frames, AccessedPolicy.none);
     const levels = FORMATS[format];
     if (levels === WalkFormat.pae) {

@@ -348,6 +348,11 @@ export class TestCpu {
         return exits.pageFault(errorCode);
       },
       emulateNext: () => exits.emulateNext(),
+      nestedFault: (frame) => {
+        this.#faults++;
+        if (this.#faults > FAULTS_MAX) throw new Error("the operation faults for ever");
+        return exits.nestedFault(frame);
+      },
       writeCr0: (value) => exits.writeCr0(value),
       writeCr3: (valueLow, valueHigh) => exits.writeCr3(valueLow, valueHigh),
       writeCr4: (value) => exits.writeCr4(value),

@@ -97,6 +97,10 @@ export class BareVcpu implements Exits {
     return BigInt(this.vcpu.resultLow >>> 0) | (BigInt(this.vcpu.resultHigh >>> 0) << 32n);
   }
 
+  nestedFault(): number {
+    throw new Error("this vCPU has no p2m tables");
+  }
+
   pageFault(errorCode: number): number {
     this.faults.push(errorCode);
     return this.onFault(errorCode, this.vcpu.faultLow, this.vcpu.faultHigh);

@@ -16,7 +16,10 @@ const { write, user, fetch, implicit } = FaultCode;
 /** The memory of all questions. */
 export const memory = SharedMemory.create(FRAMES * 1024);
 const walkers = new Map<number, Walker>(
-  [asPassed, onSuccess, none].map((policy) => [policy, new Walker(memory, { frameOf }, policy)]),
+  [asPassed, onSuccess, none].map((policy) => [
+    policy,
+    new Walker(memory, { frameOf, refusesMark: () => false }, policy),
+  ]),
 );
 
 /** A linear address whose slots differ from level to level. */

@@ -97,10 +97,7 @@ export class PagingModes {
 
   #frameOfCr3(): number {
     const { guest, p2m } = this.#shadow;
-    // Outside long mode CR3 has 32 bits; the upper half is what a 64-bit kernel left there.
-    const high = guest.format() === 4 ? guest.register(VcpuCell.cr3High) & 0xff : 0;
-    const gfn = (guest.register(VcpuCell.cr3Low) >>> 12) | (high << 20);
-    const frame = p2m.frameOf(gfn);
+    const frame = p2m.frameOf(guest.rootGfn());
     return frame < 0 ? 0 : frame;
   }
 

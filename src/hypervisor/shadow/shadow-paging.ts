@@ -36,6 +36,10 @@ export class ShadowPaging implements PagingInterface {
     return this.shadow.ahead.executeNext();
   }
 
+  nestedFault(frame: number): number {
+    throw new Error(`a nested fault at guest frame 0x${frame.toString(16)}, but hardware walks shadows`);
+  }
+
   writeCr0(value: number): number {
     return this.#registers.writeCr0(value);
   }

@@ -24,4 +24,8 @@ export const GUEST_STORES: readonly GuestStore[] = [
     within: "ShadowPaging.deviceWrite",
     because: "a device writes to memory by DMA: any value, at the guest's request",
   },
+  {
+    within: "HapPaging.deviceWrite",
+    because: "a device writes to memory by DMA: any value, at the guest's request",
+  },
 ];

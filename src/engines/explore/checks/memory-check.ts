@@ -55,7 +55,7 @@ export class MemoryCheck implements ExecutionCheck {
     const { view } = machine.memory;
     this.#log = new WriteLog(view);
     this.#translations = new LegalTranslations(machine, this.#log);
-    this.#lifetimes = new Lifetimes(view, machine.layout);
+    this.#lifetimes = new Lifetimes(view, machine.layout, machine.config.paging);
     this.#entries = new GuestEntries(view);
     this.#ownerCell = lockArea(machine.layout, LOCK_NAMES.indexOf("paging")) + LockCell.owner;
     this.#framesEnd = machine.layout.sizes.frames << PAGE_SHIFT;
@@ -119,11 +119,16 @@ export class MemoryCheck implements ExecutionCheck {
     const { view, steps } = scheduler;
     const problem = this.#lifetimes.followsTable(thread, frame, steps);
     if (problem !== undefined) this.#fail(scheduler, thread, "lifetime", problem);
-    this.#lifetimes.readsEntry(thread, view[cell] ?? 0, view[cell + 1] ?? 0, steps);
+    if (this.#lifetimes.namesFrames(frame))
+      this.#lifetimes.readsEntry(thread, view[cell] ?? 0, view[cell + 1] ?? 0, steps);
   }
 
-  /** Whether a vCPU has exited: what it walks then are the guest's tables, not hardware's. */
+  /**
+   * Whether a vCPU has exited: what it walks then are the guest's tables, not hardware's. In hap the hypervisor walks under
+   * the lock only; whatever else walks is hardware, which loads CR3 itself.
+   */
   #isInHypervisor(thread: number): boolean {
+    if (this.#machine.config.paging === "hap") return false;
     const vcpu = this.#hosted[thread]?.vcpu;
     return vcpu !== undefined && vcpu.register(VcpuCell.doing) !== Doing.guest;
   }

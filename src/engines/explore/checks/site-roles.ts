@@ -20,6 +20,7 @@ const FILES: readonly (readonly [part: string, role: number])[] = [
   ["/src/machine/physical-access.", SiteRole.operand],
   ["/src/machine/walker.", SiteRole.walk],
   ["/src/machine/hardware-walk.", SiteRole.walk],
+  ["/src/machine/nested-walk.", SiteRole.walk],
   ["/src/machine/", SiteRole.coordination],
   ["/src/locks/", SiteRole.coordination],
   ["/src/memory/", SiteRole.coordination],

@@ -3,31 +3,41 @@
  * moves; memory's bytes are then read or stored under the paging lock, and each device gets its own once that is dropped.
  * A compare-exchange stores nothing, as with a device alone: no bus could make it one.
  */
-import { Counter } from "../../memory/counters.ts";
-import { NO_MFN, PAGE_BYTES } from "../../memory/units.ts";
-import type { Mfn } from "../../memory/units.ts";
-import { Operation } from "../../machine/exits.ts";
-import { addResultByte, valueByte } from "../../machine/operand-bytes.ts";
-import type { Shadow } from "./shadow.ts";
+import { Counter } from "../memory/counters.ts";
+import { NO_MFN, PAGE_BYTES } from "../memory/units.ts";
+import type { Mfn } from "../memory/units.ts";
+import { Operation } from "../machine/exits.ts";
+import { addResultByte, valueByte } from "../machine/operand-bytes.ts";
+import type { PagingBase } from "./paging-base.ts";
 
 const PAGE_MASK = PAGE_BYTES - 1;
 /** In place of a device's gfn: the page is memory, or nothing is left to do. */
 const NO_DEVICE = -1;
 
+/** What a mode does about a store to guest memory that is not the guest's own instruction's. */
+export interface StoreWatch {
+  /** A page is about to be stored to. */
+  beforeStore(frame: Mfn): void;
+  /** So many bytes at an offset of the page have been stored. */
+  afterStore(frame: Mfn, offset: number, size: number): void;
+}
+
 /** Executes the vCPU's operation in flight where it is split. */
 export class SplitAccess {
-  readonly #shadow: Shadow;
+  readonly #base: PagingBase;
+  readonly #watch: StoreWatch;
   /** Devices that have yet to be asked. */
   #firstDevice = NO_DEVICE;
   #secondDevice = NO_DEVICE;
 
-  constructor(shadow: Shadow) {
-    this.#shadow = shadow;
+  constructor(base: PagingBase, watch: StoreWatch) {
+    this.#base = base;
+    this.#watch = watch;
   }
 
   /** Does memory's part and keeps the devices' for `askDevices`. NO_MFN is a device's page. Callers hold the lock. */
   execute(first: Mfn, firstGfn: number, second: Mfn, secondGfn: number): void {
-    const { vcpu } = this.#shadow;
+    const { vcpu } = this.#base;
     this.#firstDevice = first === NO_MFN ? firstGfn : NO_DEVICE;
     this.#secondDevice = second === NO_MFN ? secondGfn : NO_DEVICE;
     vcpu.frame = first;
@@ -44,7 +54,7 @@ export class SplitAccess {
 
   /** Gives the devices their parts of what `execute` began, if it left any. Callers have dropped the lock. */
   askDevices(): void {
-    const { vcpu, device } = this.#shadow;
+    const { vcpu, device } = this.#base;
     const first = this.#firstDevice;
     const second = this.#secondDevice;
     this.#firstDevice = NO_DEVICE;
@@ -58,20 +68,16 @@ export class SplitAccess {
 
   /** Does the operation's `size` bytes from its byte `from` on, at an offset in a page of memory. */
   #inMemory(frame: Mfn, offset: number, from: number, size: number): void {
-    const { vcpu, memory, unshadow, validation, counters, freeWalk, logDirty } = this.#shadow;
+    const { vcpu, memory } = this.#base;
     const start = frame * PAGE_BYTES + offset;
     if (vcpu.operation !== Operation.store) {
       for (let index = 0; index < size; index++)
         addResultByte(vcpu, from + index, memory.loadByte(start + index));
       return;
     }
-    // No way to write an entry, as with any store that crosses pages: the page is probably no pagetable.
-    unshadow.removeShadows(frame, false, false);
+    this.#watch.beforeStore(frame);
     for (let index = 0; index < size; index++) memory.storeByte(start + index, valueByte(vcpu, from + index));
-    counters.add(Counter.emulated_stores);
-    counters.add(Counter.write_validated);
-    logDirty.markFrame(frame);
-    validation.validate(frame, offset, size);
-    freeWalk.noteChange();
+    vcpu.counters.add(Counter.emulated_stores);
+    this.#watch.afterStore(frame, offset, size);
   }
 }

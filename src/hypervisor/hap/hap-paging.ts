@@ -1,0 +1,180 @@
+/** Hardware-assisted paging behind the paging interface. */
+import { Counter } from "../../memory/counters.ts";
+import { DomainCell } from "../../memory/domain-area.ts";
+import { NO_MFN, PAGE_BYTES, mfn, vcpuId } from "../../memory/units.ts";
+import { VcpuCell, vcpuArea } from "../../memory/vcpu-area.ts";
+import { LockSite } from "../../locks/lock-class.ts";
+import { describeNested, describeVisited } from "../describe-walk.ts";
+import { GuestRegisters } from "../guest-registers.ts";
+import type { GuestState } from "../guest-state.ts";
+import type { LogDirty } from "../log-dirty.ts";
+import type { PagingInterface } from "../paging-interface.ts";
+import type { Hap } from "./hap.ts";
+
+/** Entries of the p2m that lose write access in one hold of the lock. */
+const PAGES_AT_ONCE = 512;
+
+/** The hap mode of one vCPU, or of the toolstack's thread. */
+export class HapPaging implements PagingInterface {
+  readonly guest: GuestState;
+  readonly hap: Hap;
+  readonly logDirty: LogDirty;
+  readonly #registers: GuestRegisters;
+
+  constructor(hap: Hap) {
+    this.guest = hap.guest;
+    this.hap = hap;
+    this.logDirty = hap.logDirty;
+    this.#registers = new GuestRegisters(hap.vcpu, hap.domain, hap.modes);
+  }
+
+  /** Never called, and so are MOV CR3 and INVLPG: none of them is an exit. */
+  pageFault(): number {
+    throw new Error("a page fault exits, but hardware walks the guest's tables");
+  }
+
+  emulateNext(): boolean {
+    throw new Error("the emulator is in control, but nothing is emulated ahead where nothing is shadowed");
+  }
+
+  nestedFault(frame: number): number {
+    return this.hap.fault.handle(frame);
+  }
+
+  writeCr0(value: number): number {
+    return this.#registers.writeCr0(value);
+  }
+
+  writeCr3(low: number, high: number): number {
+    return this.#registers.writeCr3(low, high);
+  }
+
+  writeCr4(value: number): number {
+    return this.#registers.writeCr4(value);
+  }
+
+  writeEfer(value: number): number {
+    return this.#registers.writeEfer(value);
+  }
+
+  invlpg(): boolean {
+    throw new Error("INVLPG exits, but hardware walks the guest's tables");
+  }
+
+  hypercall(operation: number): number {
+    return this.#registers.hypercall(operation);
+  }
+
+  initDomain(): void {
+    const { pool, tables, config } = this.hap;
+    pool.setAllocation(config.poolPages);
+    tables.build();
+  }
+
+  teardownDomain(leaks: string[]): void {
+    const { memory, layout, config, pages, tables, pool, domain, logDirty } = this.hap;
+    for (let id = 0; id < config.vcpus; id++) {
+      const area = vcpuArea(layout, vcpuId(id));
+      memory.storeWord(area + VcpuCell.nestedRoot, 0);
+      const table = memory.loadWord(area + VcpuCell.guestTable);
+      memory.storeWord(area + VcpuCell.guestTable, 0);
+      if (table !== 0) pages.putReference(mfn(table));
+    }
+    tables.destroy();
+    logDirty.discard();
+    const lent = domain.read(DomainCell.p2mPages);
+    if (lent !== 0) leaks.push(`${String(lent)} pages of the pool are lent for tables that are no more`);
+    const total = domain.read(DomainCell.poolTotal);
+    const free = domain.read(DomainCell.poolFree);
+    if (total !== free) leaks.push(`the pool has ${String(total)} pages but ${String(free)} are free`);
+    pool.empty();
+  }
+
+  initVcpu(): void {
+    this.hap.modes.init();
+  }
+
+  teardownVcpu(): void {
+    this.hap.modes.teardown();
+  }
+
+  /** The entry goes before the flush: no walk after it finds the old frame again. */
+  beginP2mWrite(gfn: number, oldFrame: number): void {
+    const { lock, counters, domain, tables, vcpu } = this.hap;
+    lock.acquire(LockSite.p2m_write);
+    counters.add(Counter.p2m_writes);
+    if (oldFrame === NO_MFN || domain.read(DomainCell.tornDown) !== 0) return;
+    tables.unmap(gfn);
+    vcpu.mailbox.flushAll();
+  }
+
+  /** What was not mapped is in no TLB, so what is mapped now needs no flush. */
+  endP2mWrite(gfn: number): void {
+    const { lock, domain, tables } = this.hap;
+    if (domain.read(DomainCell.tornDown) === 0) tables.follow(gfn);
+    lock.release();
+  }
+
+  setAllocation(pages: number): number {
+    const { lock, pool, domain } = this.hap;
+    lock.acquire(LockSite.set_allocation);
+    const size = domain.isDead() ? pool.pagesInAll() : pool.setAllocation(pages);
+    lock.release();
+    return size;
+  }
+
+  allocation(): number {
+    const { lock, pool } = this.hap;
+    lock.acquire(LockSite.set_allocation);
+    const size = pool.pagesInAll();
+    lock.release();
+    return size;
+  }
+
+  /** Every page is read-only until it is written to (Xen changes the type of all memory to log-dirty). */
+  dropMappings(): void {
+    this.hap.tables.protectFrom(0, this.hap.p2m.ramPages);
+    this.hap.vcpu.mailbox.flushAll();
+  }
+
+  protectPart(position: number): number {
+    const { tables, p2m, vcpu } = this.hap;
+    const end = Math.min(position + PAGES_AT_ONCE, p2m.ramPages);
+    tables.protectFrom(position, end);
+    if (end < p2m.ramPages) return end;
+    vcpu.mailbox.flushAll();
+    return -1;
+  }
+
+  /** The lock keeps the page where it is until the word is stored. */
+  deviceWrite(address: number, value: number): boolean {
+    const { lock, p2m, memory, counters, logDirty } = this.hap;
+    lock.acquire(LockSite.device_modified);
+    const frame = p2m.frameOf(Math.floor(address / PAGE_BYTES));
+    if (frame !== NO_MFN) {
+      counters.add(Counter.device_writes);
+      memory.storeWord((frame << 10) | ((address % PAGE_BYTES) >>> 2), value);
+      logDirty.markFrame(frame);
+    }
+    lock.release();
+    return frame !== NO_MFN;
+  }
+
+  readGuestWord(address: number): number {
+    const { p2m, memory } = this.hap;
+    const frame = p2m.frameOf(Math.floor(address / PAGE_BYTES));
+    return frame === NO_MFN ? 0 : memory.loadWord((frame << 10) | ((address % PAGE_BYTES) >>> 2));
+  }
+
+  describeGuestWalk(low: number, high: number): string[] {
+    const { guest } = this.hap;
+    const passed = guest.observe(low, high, 0, true);
+    return describeVisited(guest.observer, guest.register(VcpuCell.guestLevels), passed);
+  }
+
+  describeHardwareWalk(low: number, high: number): string[] {
+    const { guest } = this.hap;
+    guest.observe(low, high, 0, true);
+    return describeNested(this.hap, guest.observer);
+  }
+}
