@@ -46,6 +46,8 @@ export {
   Efer,
   EntryFlag,
   FaultCode,
+  Flag,
+  Register,
   Status,
   entryHigh,
   entryLow,

@@ -7,6 +7,7 @@ import { vcpuArea } from "../memory/vcpu-area.ts";
 import { Status } from "../machine/exits.ts";
 import type { Vcpu } from "../machine/vcpu.ts";
 import { Processor } from "../machine/x86/processor.ts";
+import { REGISTER_WORDS } from "../machine/x86/registers.ts";
 import { hex } from "./hex.ts";
 import { GuestPanic, MachineStopped } from "./program-ends.ts";
 import type { GuestFormat } from "./scenario.ts";
@@ -201,7 +202,8 @@ export class MemoryOperations {
    */
   runCode(start: number, end: number, bits = this.format === "4level" ? 64 : 32): void {
     const { registers } = this.vcpu.code;
-    const saved = this.#runsCode ? registers.copy() : null;
+    const saved = this.#runsCode ? new Int32Array(REGISTER_WORDS) : null;
+    if (saved !== null) registers.save(saved);
     this.#runsCode = true;
     this.#processor ??= new Processor(this.vcpu);
     registers.codeBits = bits;

@@ -37,6 +37,8 @@ const scenarios = [
   "p2m-under-load",
   "mode-switches",
   "not-present-churn",
+  "machine-code-pagetables",
+  "locked-instructions",
 ];
 const urls = new Map(scenarios.map((name) => [name, here(`../../scenarios/${name}.ts`)]));
 const modules = registerCoroutines([model, faults, programs, ...urls.values()]);

@@ -269,6 +269,14 @@ test("what is no instruction raises #UD", () => {
   expect(machine.run([0xf0, 0x89, 0xc0], {})).toBe(Status.invalidOpcode);
 });
 
+test("an instruction of more than 15 bytes raises #GP", () => {
+  const machine = new CodeMachine(3);
+  const prefixes = Array.from({ length: 13 }, () => 0x3e);
+  expect(machine.run([...prefixes, 0x89, 0xc8], { [rcx]: 5n })).toBe(Status.done);
+  expect(machine.value(rax)).toBe(5n);
+  expect(machine.run([0x3e, ...prefixes, 0x89, 0xc8], {})).toBe(Status.generalProtection);
+});
+
 test("an address that is not canonical raises #GP", () => {
   const machine = new CodeMachine(4);
   expect(machine.run([0x48, 0x89, 0x07], { [rdi]: 1n << 60n })).toBe(Status.generalProtection);

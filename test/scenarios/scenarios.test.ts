@@ -21,6 +21,7 @@ const PROMISED = [
   "fork-copy-on-write",
   "linear-map-writes",
   "live-migration",
+  "locked-instructions",
   "machine-code-pagetables",
   "map-unmap-shootdown",
   "mmio-polling",

@@ -10,8 +10,7 @@ import type { Registers } from "./registers.ts";
 
 const STATUS_DONE = Status.done;
 const INCOMPLETE = InstructionKind.incomplete;
-const UNKNOWN = InstructionKind.unknown;
-/** No instruction is longer (SDM vol. 2, 2.3.11). */
+/** No instruction is longer: it raises #GP (SDM vol. 2, 2.3.11; vol. 3, 6.15). */
 const BYTES_MAX = 15;
 const UNIT_BYTES = 8;
 const KEY_WORDS = 5;
@@ -55,8 +54,7 @@ export class InstructionFetch {
       low = (low + UNIT_BYTES) | 0;
       if (low === 0 && this.#registers.codeBits === 64) high = (high + 1) | 0;
     }
-    if (this.instruction.kind === INCOMPLETE) this.instruction.kind = UNKNOWN;
-    return STATUS_DONE;
+    return this.instruction.kind === INCOMPLETE ? Status.generalProtection : STATUS_DONE;
   }
 
   #decoded(offset: number, count: number): Instruction {

@@ -109,6 +109,8 @@ const BYTE_REGISTERS: Readonly<Record<string, number>> = {
   R15L: 15,
 };
 const GENERAL_REGISTERS = 16;
+/** No instruction is longer. */
+const BYTES_MAX = 15;
 /** In place of a size: no register that instructions here know. */
 const NO_SIZE = 0;
 
@@ -156,16 +158,24 @@ class InstructionDecoder {
 
   /** Decodes what the first `count` bytes begin with, as code of 16, 32 or 64 bits. */
   decode(bits: number, bytes: Uint8Array, count: number, into: Instruction): void {
+    if (this.#attempt(bits, bytes, count, into) || count < BYTES_MAX) return;
+    // The library calls what is too long invalid: one byte less, and it wants more.
+    this.#attempt(bits, bytes, BYTES_MAX - 1, into);
+  }
+
+  /** False when the bytes are no instruction; they may be the beginning of one. */
+  #attempt(bits: number, bytes: Uint8Array, count: number, into: Instruction): boolean {
     const { Decoder, DecoderError, DecoderOptions } = this.#library;
     const decoder = new Decoder(bits, bytes.subarray(0, count), DecoderOptions.None);
     const decoded = decoder.decode();
+    const error = decoder.lastError;
     into.length = decoded.length;
-    into.kind = InstructionKind.unknown;
-    if (decoder.lastError === DecoderError.NoMoreBytes) into.kind = InstructionKind.incomplete;
-    else if (decoder.lastError === DecoderError.None && !this.#fill(decoded, bits, into))
+    if (error === DecoderError.NoMoreBytes) into.kind = InstructionKind.incomplete;
+    else if (error !== DecoderError.None || !this.#fill(decoded, bits, into))
       into.kind = InstructionKind.unknown;
     decoded.free();
     decoder.free();
+    return error !== DecoderError.InvalidInstruction;
   }
 
   #fill(decoded: Decoded, bits: number, into: Instruction): boolean {

@@ -45,7 +45,7 @@ const RIP = 32;
 const RFLAGS = 34;
 const CODE_BITS = 35;
 /** Words that the registers take. */
-const REGISTER_WORDS = 36;
+export const REGISTER_WORDS = 36;
 
 /** One vCPU's registers. 64-bit values are two int32 halves. */
 export class Registers {
@@ -129,9 +129,9 @@ export class Registers {
     this.#words[CODE_BITS] = bits;
   }
 
-  /** A copy of all registers, for `restore`. */
-  copy(): Int32Array {
-    return this.#words.slice();
+  /** Copies all registers into an array of `REGISTER_WORDS`, for `restore`. */
+  save(into: Int32Array): void {
+    into.set(this.#words);
   }
 
   /** Puts a copy back. */

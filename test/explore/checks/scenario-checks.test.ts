@@ -29,6 +29,8 @@ describe("the model as it is", () => {
     "exec-exit",
     "p2m-under-load",
     "mode-switches",
+    "locked-instructions",
+    "machine-code-pagetables",
   ])("has nothing to find in %s", async (scenario) => {
     const result = await explorer.run({ ...base, scenario, machine: CACHED });
     expect(result.found).toEqual({});
@@ -138,6 +140,13 @@ const PLANTED: readonly Planted[] = [
     says: /A deadlock is possible: .*wants the \w+ lock .* while it holds the \w+ lock .*; .*wants the \w+ lock/,
   },
   {
+    fault: "emulatesPastShadows",
+    scenario: "machine-code-pagetables",
+    check: "audit",
+    finds: "audit",
+    says: /the guest's/,
+  },
+  {
     fault: "fixesNothing",
     scenario: "map-unmap-shootdown",
     check: "progress",
@@ -165,6 +174,12 @@ describe("the planted fault", () => {
       expect(found[finds] ?? JSON.stringify(found)).toMatch(says);
     },
   );
+});
+
+test("locked instructions that are not atomic lose additions", async () => {
+  const request = { ...base, scenario: "locked-instructions", checks: [], seed: PLANTED_SEED, rounds: 16 };
+  const { found } = await explorer.run({ ...request, fault: "altersInTwoSteps", executions: 60 });
+  expect(Object.values(found).join(" ")).toMatch(/the counter in plain memory is \d+ after additions of \d+/);
 });
 
 describe("a benign race that is not declared is reported", () => {

@@ -136,6 +136,23 @@ export function locksInsideHeap(hosted: HostedVcpu): void {
   Object.assign(shadow, { fault: new Nesting(shadow) });
 }
 
+/** A locked instruction reads and writes in two steps. */
+export function altersInTwoSteps({ vcpu }: HostedVcpu): void {
+  const { physical } = vcpu;
+  physical.alter = (address, size, by) => {
+    physical.read(address, size);
+    const { low } = physical;
+    physical.write(address, size, low + by.valueLow, 0);
+  };
+}
+
+/** The emulator of instructions writes to tables, and their shadows never hear of it. */
+export function emulatesPastShadows({ shadow }: HostedVcpu): void {
+  shadow.validation.validate = (frame) => {
+    shadow.frames.shadowFlags(frame);
+  };
+}
+
 /** No fault is ever fixed. */
 export function fixesNothing({ shadow }: HostedVcpu): void {
   class Idle extends FaultHandler {
