@@ -1,6 +1,6 @@
 /** Invariants of counts, upward links, pins and the pool (I3, I6, I7, I9; spec 15.8). */
 import { DomainCell } from "../memory/domain-area.ts";
-import { FrameUse, SHADOWED } from "../memory/frame-table.ts";
+import { FrameUse, MAY_WRITE, SHADOWED } from "../memory/frame-table.ts";
 import { mfn } from "../memory/units.ts";
 import { VcpuCell } from "../memory/vcpu-area.ts";
 import { frameOfEntry } from "../machine/entry.ts";
@@ -30,7 +30,7 @@ export const typecountsAreExact: Invariant = {
   },
 };
 
-/** No leaf lets a pagetable be written, and nothing else is counted as its writer. */
+/** No leaf lets a pagetable be written that is not out of sync, and nothing else is counted as its writer. */
 export const pagetablesAreReadOnly: Invariant = {
   name: "pagetables-are-read-only",
   source: "spec 15.1, I4, V1",
@@ -39,7 +39,10 @@ export const pagetablesAreReadOnly: Invariant = {
   inFlight: UNDER_LOCK,
   *violations(view) {
     for (const page of view.guestPages)
-      if (view.writableCount(page) !== 0 && (view.frames.shadowFlags(page) & SHADOWED) !== 0)
+      if (
+        view.writableCount(page) !== 0 &&
+        (view.frames.shadowFlags(page) & (SHADOWED | MAY_WRITE)) === SHADOWED
+      )
         yield `a leaf lets pagetable ${hex(page)} be written`;
   },
 };

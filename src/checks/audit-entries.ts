@@ -62,7 +62,7 @@ export const entriesGrantNoMore: Invariant = {
   because: "the guest, or one of its processes, gets rights that its kernel has taken away",
   topic: "entries",
   inFlight:
-    "a store to a shadowed page is emulated under the lock, and A and D are only ever added to an entry; but CR4 is written " +
+    "a store to a shadowed page is emulated under the lock, an out-of-sync shadow is held against its snapshot, and A and D are only ever added to an entry; but CR4 is written " +
     "before the shadows follow, so a vCPU inside MOV CR counts as one that has neither NX nor large pages",
   *violations(view) {
     const everybodyHas = (register: number, bit: number): boolean => {

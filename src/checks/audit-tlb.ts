@@ -1,5 +1,5 @@
 /** Invariants of what vCPUs have cached (I4; V1 and V4 of the mutants' list). */
-import { FrameUse, SHADOWED } from "../memory/frame-table.ts";
+import { FrameUse, MAY_WRITE, SHADOWED } from "../memory/frame-table.ts";
 import { vcpuId } from "../memory/units.ts";
 import type { Mfn } from "../memory/units.ts";
 import { VcpuCell, vcpuArea } from "../memory/vcpu-area.ts";
@@ -9,7 +9,7 @@ import type { Invariant } from "./invariant.ts";
 import { hex } from "./hex.ts";
 import type { AuditView } from "./audit-view.ts";
 
-/** No TLB lets a vCPU write to a pagetable. */
+/** No TLB lets a vCPU write to a pagetable that is not out of sync. */
 export const tlbsRespectPagetables: Invariant = {
   name: "tlbs-respect-pagetables",
   source: "spec 20.2, I4",
@@ -21,7 +21,10 @@ export const tlbsRespectPagetables: Invariant = {
     "have flushed: whoever takes a right away waits for that before the lock is free",
   *violations(view) {
     for (const { vcpu, page, frame, flags } of view.tlbLines())
-      if ((flags & TlbFlag.writable) !== 0 && (view.frames.shadowFlags(frame) & SHADOWED) !== 0)
+      if (
+        (flags & TlbFlag.writable) !== 0 &&
+        (view.frames.shadowFlags(frame) & (SHADOWED | MAY_WRITE)) === SHADOWED
+      )
         yield `vCPU ${String(vcpu)} can write to pagetable ${hex(frame)} through its TLB, page 0x${page}`;
   },
 };

@@ -19,6 +19,17 @@ export interface ShadowInfo {
   readonly pages: readonly Mfn[];
 }
 
+/** A slot for an out-of-sync page that is in use. */
+export interface OutOfSyncSlot {
+  readonly vcpu: number;
+  /** 0 to 2. */
+  readonly position: number;
+  readonly page: Mfn;
+  readonly snapshot: Mfn;
+  /** Cells of the leaves that are recorded to let the page be written. */
+  readonly fixups: readonly number[];
+}
+
 /** One present entry of a shadow, with the guest's. */
 export interface ShadowEntry {
   readonly shadow: ShadowInfo;
@@ -29,7 +40,10 @@ export interface ShadowEntry {
   readonly high: number;
   /** The frame it names. Means nothing for magic entries. */
   readonly frame: Mfn;
-  /** The guest entry that it stands for. An fl1's has none: its entries stand for a present one that grants all. */
+  /**
+   * The guest entry that it stands for; of an out-of-sync table the one in its snapshot. An fl1's has none: its entries stand
+   * for a present one that grants all.
+   */
   readonly guestLow: number;
   readonly guestHigh: number;
 }
@@ -69,6 +83,8 @@ export interface AuditView extends EntryLists {
   shadowWith(head: number): ShadowInfo | undefined;
   /** Whether a frame is a page of a shadow. */
   isShadowPage(frame: number): boolean;
+  /** Slots of out-of-sync pages that are in use. */
+  outOfSyncSlots(): readonly OutOfSyncSlot[];
   /** Shadows of a guest page, or of the superpage at a gfn. */
   shadowsOf(back: number): readonly ShadowInfo[];
   /** Leaves that map a frame. */

@@ -27,6 +27,7 @@ import {
 import { dirtyTreesAreExact, writablePagesAreDirty } from "./audit-dirty.ts";
 import { flagsMatchShadows, shadowsAreHashed, shadowsAreUnique } from "./audit-hash.ts";
 import { p2mTablesAreCounted, p2mTablesFollowP2m } from "./audit-nested.ts";
+import { outOfSyncPagesHaveSlots, outOfSyncWritersAreRecorded } from "./audit-out-of-sync.ts";
 import { rootsAreLoaded } from "./audit-roots.ts";
 import { cachedTablesAreTables, tlbsMapGuestMemory, tlbsRespectPagetables } from "./audit-tlb.ts";
 import type { AuditView } from "./audit-view.ts";
@@ -45,6 +46,8 @@ export const INVARIANTS: readonly Invariant[] = [
   upperEntriesFollowGuest,
   rootsAreLoaded,
   pagetablesAreReadOnly,
+  outOfSyncPagesHaveSlots,
+  outOfSyncWritersAreRecorded,
   typecountsAreExact,
   pageCountsAreExact,
   shadowCountsAreExact,

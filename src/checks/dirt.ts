@@ -3,7 +3,7 @@ import { FRAME_FIELDS } from "../memory/frame-table.ts";
 import { DomainCell } from "../memory/domain-area.ts";
 import type { Layout } from "../memory/layout.ts";
 import { VCPU_WORDS } from "../memory/layout.ts";
-import { VcpuCell } from "../memory/vcpu-area.ts";
+import { VCPU_CELL_WORDS, VcpuCell } from "../memory/vcpu-area.ts";
 import type { Topic } from "./invariant.ts";
 
 const PAGE = 1;
@@ -12,6 +12,7 @@ const EVER_PAGE = 4;
 const EVER_RECORD = 8;
 const SINCE_LOOK = PAGE | RECORD;
 const ROOTS = 4;
+const FIXUPS = VCPU_CELL_WORDS.fixups ?? 0;
 /** Words of a page, as a shift. */
 const PAGE_SHIFT = 10;
 /** Fields of a frame record that lists go through (frame-table.ts). */
@@ -26,6 +27,7 @@ export class Dirt {
   readonly records: number[] = [];
   isP2mDirty = false;
   areRootsDirty = false;
+  areSlotsDirty = false;
   readonly #topics = new Set<Topic>();
   readonly #marks: Uint8Array;
   readonly #everPages: number[] = [];
@@ -80,6 +82,7 @@ export class Dirt {
 
   /** Everything is to be looked at. */
   everything(): void {
+    this.areSlotsDirty = true;
     for (let frame = 1; frame < this.#layout.sizes.frames; frame++) {
       this.page(frame);
       this.record(frame);
@@ -89,6 +92,7 @@ export class Dirt {
 
   /** All that was written since the last `undo` is to be looked at again: the memory has been restored. */
   undo(): void {
+    this.areSlotsDirty = true;
     const pages = this.#everPages.splice(0);
     const records = this.#everRecords.splice(0);
     this.#marks.fill(0);
@@ -108,6 +112,7 @@ export class Dirt {
     this.records.length = 0;
     this.isP2mDirty = false;
     this.areRootsDirty = false;
+    this.areSlotsDirty = false;
   }
 
   /** Lists have been walked. */
@@ -147,6 +152,7 @@ export class Dirt {
   /** A root slot lets go of what it names; what it will name is looked at by `LiveView`. */
   #vcpu(cell: number): void {
     const offset = (cell - this.#layout.regions.vcpus.offset) % VCPU_WORDS;
+    if (offset >= VcpuCell.outOfSync && offset < VcpuCell.fixups + FIXUPS) this.areSlotsDirty = true;
     const isReference =
       offset === VcpuCell.guestTable || (offset >= VcpuCell.roots && offset < VcpuCell.roots + ROOTS);
     if (!isReference) return;

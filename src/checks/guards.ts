@@ -4,7 +4,8 @@ import { DOMAIN_CELL_GUARDS, DomainCell } from "../memory/domain-area.ts";
 import { FRAME_FIELD_GUARDS, FRAME_FIELD_NAMES } from "../memory/frame-table.ts";
 import { LOCK_NAMES, VCPU_WORDS } from "../memory/layout.ts";
 import type { CellGuard, Guard, Layout } from "../memory/layout.ts";
-import { VCPU_CELL_GUARDS, VcpuCell } from "../memory/vcpu-area.ts";
+import { keysOf } from "../memory/records.ts";
+import { VCPU_CELL_GUARDS, VCPU_CELL_WORDS, VcpuCell } from "../memory/vcpu-area.ts";
 
 type CellGuardsByName = Readonly<Record<string, CellGuard | undefined>>;
 
@@ -52,10 +53,10 @@ export class Guards {
     for (const [field, name] of FRAME_FIELD_NAMES.entries())
       this.#declare(regions.records.offset + field * sizes.frames, sizes.frames, declared.records[name]);
     for (let vcpu = 0; vcpu <= sizes.vcpus; vcpu++)
-      for (const [name, offset] of Object.entries(VcpuCell))
+      for (const name of keysOf(VcpuCell))
         this.#declare(
-          regions.vcpus.offset + vcpu * VCPU_WORDS + offset,
-          name === "roots" ? 4 : 1,
+          regions.vcpus.offset + vcpu * VCPU_WORDS + VcpuCell[name],
+          VCPU_CELL_WORDS[name] ?? 1,
           declared.vcpus[name],
         );
     for (const [lock] of LOCK_NAMES.entries())

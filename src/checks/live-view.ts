@@ -10,9 +10,10 @@ import type { Mfn } from "../memory/units.ts";
 import { VcpuCell } from "../memory/vcpu-area.ts";
 import type { Machine } from "../hypervisor/machine.ts";
 import { ShadowType, isLeafType } from "../hypervisor/shadow/shadow-type.ts";
-import type { AuditView, ShadowEntry, ShadowInfo, TlbLine } from "./audit-view.ts";
+import type { AuditView, OutOfSyncSlot, ShadowEntry, ShadowInfo, TlbLine } from "./audit-view.ts";
 import type { CachesInUse } from "./caches-in-use.ts";
 import { Dirt } from "./dirt.ts";
+import { slotsInUse } from "./out-of-sync-slots.ts";
 import { References } from "./references.ts";
 import { collectEntries, shadowAt, slotStep } from "./shadow-scan.ts";
 import { cachedTablesOf, tlbLinesOf } from "./vcpu-caches.ts";
@@ -34,6 +35,9 @@ export class LiveView implements AuditView {
   readonly magicEntries: ShadowEntry[] = [];
   readonly #caches: CachesInUse;
   readonly #references: References;
+  #slots: readonly OutOfSyncSlot[] = [];
+  /** Out-of-sync pages by their snapshots. */
+  readonly #pageOfSnapshot = new Map<number, number>();
   readonly #byHead = new Map<number, ShadowInfo>();
   readonly #byBack = new Map<number, ShadowInfo[]>();
   /** Head of the shadow that a frame is a page of, 0 for none. */
@@ -69,6 +73,7 @@ export class LiveView implements AuditView {
     if (this.dirt.isP2mDirty) this.dirt.everything();
     if (this.dirt.areRootsDirty) this.#noteRoots();
     this.#noteP2mTables();
+    if (this.dirt.areSlotsDirty) this.#noteSlots();
     for (const frame of this.dirt.records) this.#identify(mfn(frame));
     for (const frame of this.dirt.pages) this.#recount(frame);
     this.#collect();
@@ -85,6 +90,10 @@ export class LiveView implements AuditView {
 
   isShadowPage(frame: number): boolean {
     return (this.#headOf[frame] ?? 0) !== 0;
+  }
+
+  outOfSyncSlots(): readonly OutOfSyncSlot[] {
+    return this.#slots;
   }
 
   shadowsOf(back: number): readonly ShadowInfo[] {
@@ -130,6 +139,23 @@ export class LiveView implements AuditView {
     }
   }
 
+  /** Pages have come, gone or moved: what their shadows are held against is another. */
+  #noteSlots(): void {
+    const before = this.#slots;
+    this.#slots = slotsInUse(this.machine);
+    this.#pageOfSnapshot.clear();
+    for (const { page, snapshot } of this.#slots) this.#pageOfSnapshot.set(snapshot, page);
+    for (const { page, fixups } of [...before, ...this.#slots]) {
+      this.#duePages.add(page);
+      this.#lookAtShadowsOf(page);
+      for (const cell of fixups) this.#duePages.add(cell >>> 10);
+    }
+  }
+
+  #lookAtShadowsOf(page: number): void {
+    for (const shadow of this.shadowsOf(page)) for (const each of shadow.pages) this.#dueEntries.add(each);
+  }
+
   /** Makes out anew what a frame is, after its record was written. */
   #identify(frame: Mfn): void {
     this.#duePages.add(frame);
@@ -173,7 +199,8 @@ export class LiveView implements AuditView {
   /** Counts the references of a page's entries anew. All that it refers to, or did, is due. */
   #recount(frame: number): void {
     this.#references.drop(frame, this.#duePages);
-    for (const shadow of this.shadowsOf(frame)) for (const page of shadow.pages) this.#dueEntries.add(page);
+    this.#lookAtShadowsOf(frame);
+    this.#lookAtShadowsOf(this.#pageOfSnapshot.get(frame) ?? 0);
     const shadow = this.#byHead.get(this.#headOf[frame] ?? 0);
     if (shadow === undefined) return;
     this.#dueShadows.add(shadow);
@@ -203,8 +230,20 @@ export class LiveView implements AuditView {
     for (const page of this.#dueEntries) {
       const shadow = this.#byHead.get(this.#headOf[page] ?? 0);
       if (shadow !== undefined)
-        collectEntries(this.memory.view, shadow, shadow.pages.indexOf(mfn(page)), this);
+        collectEntries(
+          this.memory.view,
+          shadow,
+          shadow.pages.indexOf(mfn(page)),
+          this.#sourceOf(shadow),
+          this,
+        );
     }
+  }
+
+  /** What a shadow's entries were made from. */
+  #sourceOf({ level, back }: ShadowInfo): number {
+    const slot = level === 1 ? this.#slots.find(({ page }) => page === back) : undefined;
+    return slot?.snapshot ?? back;
   }
 }
 

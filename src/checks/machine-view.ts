@@ -10,7 +10,8 @@ import type { Mfn } from "../memory/units.ts";
 import { VcpuCell, VcpuState, vcpuArea } from "../memory/vcpu-area.ts";
 import { isInForce } from "../machine/flush.ts";
 import type { Machine } from "../hypervisor/machine.ts";
-import type { AuditView, ShadowEntry, ShadowInfo, TlbLine } from "./audit-view.ts";
+import type { AuditView, OutOfSyncSlot, ShadowEntry, ShadowInfo, TlbLine } from "./audit-view.ts";
+import { slotsInUse } from "./out-of-sync-slots.ts";
 import { cachedTablesOf, tlbLinesOf } from "./vcpu-caches.ts";
 import { collectEntries, shadowAt } from "./shadow-scan.ts";
 
@@ -28,6 +29,8 @@ export class MachineView implements AuditView {
   readonly leaves: ShadowEntry[] = [];
   readonly uppers: ShadowEntry[] = [];
   readonly magicEntries: ShadowEntry[] = [];
+  readonly #slots: readonly OutOfSyncSlot[];
+  readonly #snapshots: ReadonlyMap<number, number>;
   readonly #byHead = new Map<number, ShadowInfo>();
   readonly #byBack = new Map<number, ShadowInfo[]>();
   readonly #pages = new Set<number>();
@@ -40,6 +43,8 @@ export class MachineView implements AuditView {
     this.memory = machine.memory;
     this.frames = machine.frames;
     const { frames } = machine.frames;
+    this.#slots = slotsInUse(machine);
+    this.#snapshots = new Map(this.#slots.map(({ page, snapshot }) => [page, snapshot]));
     this.#leafCounts = new Int32Array(frames);
     this.#writableCounts = new Int32Array(frames);
     this.#parentCounts = new Int32Array(frames);
@@ -66,6 +71,10 @@ export class MachineView implements AuditView {
 
   isShadowPage(frame: number): boolean {
     return this.#pages.has(frame);
+  }
+
+  outOfSyncSlots(): readonly OutOfSyncSlot[] {
+    return this.#slots;
   }
 
   shadowsOf(back: number): readonly ShadowInfo[] {
@@ -113,7 +122,8 @@ export class MachineView implements AuditView {
     else others.push(shadow);
     for (const [position, page] of shadow.pages.entries()) {
       this.#pages.add(page);
-      collectEntries(this.memory.view, shadow, position, this);
+      const source = shadow.level === 1 ? (this.#snapshots.get(shadow.back) ?? shadow.back) : shadow.back;
+      collectEntries(this.memory.view, shadow, position, source, this);
     }
   }
 

@@ -39,14 +39,18 @@ export function slotStep(type: number): number {
   return type === ShadowType.l2_32 ? 2 : 1;
 }
 
-/** Sorts the present entries of one page of a shadow. Plain reads: this is most of an audit's time. */
+/**
+ * Sorts the present entries of one page of a shadow, each with the guest entry that it was made from: the one in `source`, the
+ * guest's page or the snapshot of it. Plain reads: this is most of an audit's time.
+ */
 export function collectEntries(
   words: Int32Array,
   shadow: ShadowInfo,
   position: number,
+  source: number,
   found: EntryLists,
 ): void {
-  const { type, pages, format, back } = shadow;
+  const { type, pages, format } = shadow;
   const isLeaf = isLeafType(type);
   const hasGuestEntry = !isFakeLeafType(type);
   const step = slotStep(type);
@@ -58,7 +62,7 @@ export function collectEntries(
     if ((low & PRESENT) === 0) continue;
     const high = words[cell + 1] ?? 0;
     const index = (position * ENTRIES + slot) / step;
-    const guestCell = (back << 10) | (index * guestWords);
+    const guestCell = (source << 10) | (index * guestWords);
     const guestLow = hasGuestEntry ? (words[guestCell] ?? 0) : PRESENT;
     const guestHigh = hasGuestEntry && format !== 2 ? (words[guestCell + 1] ?? 0) : 0;
     const magic = isLeaf && isMagic(low, high);

@@ -19,7 +19,15 @@ export const PRESET_ABOUT = `an era: ${allowedNames(PRESET_NAMES)} (${DEFAULT_PR
 
 type Settings = Pick<
   MachineConfig,
-  "paging" | "lockKind" | "reuse" | "poolPages" | "tlbSets" | "tlbWays" | "structureCacheEntries" | "switches"
+  | "paging"
+  | "lockKind"
+  | "reuse"
+  | "poolPages"
+  | "tlbSets"
+  | "tlbWays"
+  | "structureCacheEntries"
+  | "outOfSyncAfter"
+  | "switches"
 >;
 
 /** What was asked of the machine; what is not here is at its default. */
@@ -44,6 +52,8 @@ const POOL_PAGES_MAX = 1 << 18;
 const TLB_SETS_MAX = 4096;
 const TLB_WAYS_MAX = 64;
 const STRUCTURE_CACHE_MAX = 1024;
+
+const OUT_OF_SYNC_AFTER_MAX = 1024;
 
 const LOCK_KINDS = ["test-and-set", "ticket"] as const satisfies readonly MachineConfig["lockKind"][];
 const PAGING_MODES = ["shadow", "hap"] as const satisfies readonly MachineConfig["paging"][];
@@ -103,6 +113,15 @@ const MACHINE_SETTINGS: Readonly<Record<string, Setting>> = {
     about: "entries of each paging-structure cache, 0 for none",
     parse: (name, value) => ({ structureCacheEntries: integer(name, value, 0, STRUCTURE_CACHE_MAX) }),
     read: (config) => config.structureCacheEntries,
+  },
+  "out-of-sync-after": {
+    values: `1 to ${String(OUT_OF_SYNC_AFTER_MAX)}`,
+    default: "1",
+    about:
+      "with out-of-sync: which store to a pagetable in a row, each page of demand paging beginning a new one, lets it go " +
+      "out of sync; 1 is always, as in Xen, and the talk thought of about 8 (spec 7.3)",
+    parse: (name, value) => ({ outOfSyncAfter: integer(name, value, 1, OUT_OF_SYNC_AFTER_MAX) }),
+    read: (config) => config.outOfSyncAfter,
   },
 };
 

@@ -14,6 +14,8 @@ export const SWITCHES = {
     "pin level 3 shadows for 64-bit kernels that switch by rewriting one L4 entry (spec 3.5)",
   "up-pointer": "remember one parent entry of a shadow, to excise it without a scan (spec 3.1)",
   pinning: "keep roots alive in a list of the most recently loaded (spec 3.4)",
+  "out-of-sync":
+    "let pages that are only level 1 tables be written freely, and bring their shadows up to date at the guest's flushes (spec 7)",
   "deferred-flush": "flush for a freed shadow page when it is used again, not when it is freed (spec 3.8)",
   "lock-free-walk":
     "walk the guest's tables without the lock, and look again if they may have changed (spec 4.6)",
@@ -106,6 +108,8 @@ export interface MachineConfig {
   /** Entries of each paging-structure cache, 0 for none. */
   readonly structureCacheEntries: number;
   readonly switches: Switches;
+  /** With `out-of-sync`: which store to a pagetable in a row lets it go out of sync; demand paging begins a new row. */
+  readonly outOfSyncAfter: number;
 }
 
 /** A config with everything that is not given at its default. */
@@ -124,6 +128,7 @@ export function machineConfig(
     tlbSets: 64,
     tlbWays: 8,
     structureCacheEntries: 0,
+    outOfSyncAfter: 1,
     switches: PRESETS.talk,
     ...given,
     poolPages,

@@ -45,6 +45,8 @@ export const DomainCell = {
   nextVictim: 21,
   /** hap: frame of the top p2m table, 0 before it is made and after the domain's end. */
   p2mRoot: 22,
+  /** 1 while pages may go out of sync: every vCPU has paging on (spec 7.2). */
+  outOfSyncActive: 23,
   /** Heap lock: first frame of the machine's free list. */
   heapHead: 24,
   heapTail: 25,

@@ -27,6 +27,7 @@ export const FRAME_FIELD_NAMES = [
   "timestamp",
   "generation",
   "sibling",
+  "writes",
 ] as const;
 
 /** Fields that may also be read without the paging lock. */
@@ -38,6 +39,13 @@ export const FRAME_FIELD_GUARDS: Readonly<Partial<Record<(typeof FRAME_FIELD_NAM
       "INVLPG reads the shadow tree without a lock: a type that is out of date means a flush by whoever changed it, and " +
       "the page is not used again before this vCPU has flushed",
   },
+  state: {
+    guard: "paging lock",
+    anybody: "reads",
+    because:
+      "whoever reads shadows without a lock asks whether one is out of sync: if it is, the lock decides; if it has only just " +
+      "gone out of sync, what is read there was still true (spec 7.1)",
+  },
 };
 
 /** Number of fields, so of words, in a frame record. */
@@ -48,6 +56,17 @@ export const FrameUse = { heap: 0, guest: 1, pool: 2 } as const;
 
 /** Flag of `shadowFlags`: the page has at least one shadow (Xen's PGC_shadowed_pt). Bits below are `1 << type`. */
 export const SHADOWED = 1 << 30;
+
+/**
+ * Flags of `shadowFlags`: the page's one shadow, a level 1, may differ from it; and writable mappings of the page may exist
+ * although it is shadowed. They are equal but in the middle of a resync (spec 7.1).
+ */
+export const OUT_OF_SYNC = 1 << 28;
+export const MAY_WRITE = 1 << 29;
+/** The bits `1 << type` of `shadowFlags`. */
+export const SHADOW_TYPES = (1 << 13) - 1;
+/** Bit of a shadow page's `state`: the page that it shadows is out of sync. */
+export const SHADOW_OUT_OF_SYNC = 4;
 
 /** Typed references to a guest page can be for writing, or the page is the identity pagetable (spec 1.6). */
 export const PageType = { none: 0, writable: 1, identityPagetable: 2 } as const;
@@ -74,6 +93,7 @@ export class FrameTable {
   readonly #timestamp: number;
   readonly #generation: number;
   readonly #sibling: number;
+  readonly #writes: number;
 
   constructor(memory: SharedMemory, layout: Layout) {
     const { offset } = layout.regions.records;
@@ -97,6 +117,7 @@ export class FrameTable {
     this.#timestamp = field("timestamp");
     this.#generation = field("generation");
     this.#sibling = field("sibling");
+    this.#writes = field("writes");
   }
 
   /** What the frame is used for, a `FrameUse`. */
@@ -195,7 +216,15 @@ export class FrameTable {
     this.#memory.storeGuarded(this.#sibling + frame, value);
   }
 
-  /** Pool page: bit 0 pinned, bit 1 head page of its shadow. */
+  /** Guest page: stores to it that were emulated since a fault was last fixed through it, for when it goes out of sync. */
+  writes(frame: Mfn): number {
+    return this.#memory.loadGuarded(this.#writes + frame);
+  }
+  setWrites(frame: Mfn, value: number): void {
+    this.#memory.storeGuarded(this.#writes + frame, value);
+  }
+
+  /** Pool page: bit 0 pinned, bit 1 head page of its shadow, bit 2 `SHADOW_OUT_OF_SYNC`. */
   state(frame: Mfn): number {
     return this.#memory.loadGuarded(this.#state + frame);
   }

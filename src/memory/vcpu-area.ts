@@ -73,6 +73,12 @@ export const VcpuCell = {
   nestedRoot: 55,
   /** Number of the last stamp that this vCPU has begun to store, for the guest's memory oracle. Not part of the machine. */
   stampBegun: 64,
+  /** Pages that this vCPU put out of sync: three frames, 0 for none (spec 7.2). */
+  outOfSync: 65,
+  /** Their snapshots: three pages of the pool, 0 before they were allocated. */
+  snapshots: 68,
+  /** For each of the three: which of two is replaced next, and the cells of two leaves that let the page be written. */
+  fixups: 71,
   /** Registers of the integer unit: 36 words, the vCPU's own (machine/x86/registers.ts). */
   registers: 80,
 } as const;
@@ -91,6 +97,9 @@ export const VCPU_CELL_GUARDS: Readonly<Partial<Record<keyof typeof VcpuCell, Ce
   lastWritableShadow: { guard: "paging lock", because: "whoever frees the shadow clears it for all vCPUs" },
   monitorTable: { guard: "paging lock", because: "a page of the pool" },
   monitorLevels: { guard: "paging lock", because: "goes with the monitor table" },
+  outOfSync: { guard: "paging lock", because: "any vCPU may resync the page" },
+  snapshots: { guard: "paging lock", because: "pages of the pool, which go with the slots" },
+  fixups: { guard: "paging lock", because: "writable mappings are made and revoked under the lock" },
   registers: { guard: "private", because: "a vCPU's instructions and its emulator run on its own thread" },
   lastEmulatedFrame: {
     guard: "private",
@@ -98,6 +107,16 @@ export const VCPU_CELL_GUARDS: Readonly<Partial<Record<keyof typeof VcpuCell, Ce
     because:
       "a hint for early unshadow that its own vCPU alone accesses, with the lock or on the lock-free path",
   },
+};
+
+/** Words of the cells that are more than one. */
+export const VCPU_CELL_WORDS: Readonly<Partial<Record<keyof typeof VcpuCell, number>>> = {
+  pdptes: 8,
+  guestPdptes: 8,
+  roots: 4,
+  outOfSync: 3,
+  snapshots: 3,
+  fixups: 9,
 };
 
 /** Bits of the doorbell. */

@@ -46,6 +46,13 @@ describe.each(FORMATS)("a healthy machine of %i levels", (levels) => {
     expect(view.magicEntries.length).toBeGreaterThan(1);
     expect(machine.finish()).toEqual([]);
   });
+
+  test("has none when a table is out of sync", () => {
+    const machine = richMachine(levels, "shadow", true);
+    expect(machine.findings()).toEqual([]);
+    expect(new MachineView(machine.machine).outOfSyncSlots()).toHaveLength(1);
+    expect(machine.finish()).toEqual([]);
+  });
 });
 
 test.each(FORMATS)(
@@ -64,8 +71,9 @@ test.each(FORMATS)(
 );
 
 describe.each(Object.entries(PLANTS))("%s", (name, plants) => {
-  test.each(plants)("finds $what, and nothing else does", ({ levels = 4, paging, plant, says }) => {
-    const machine = richMachine(levels, paging);
+  test.each(plants)("finds $what, and nothing else does", (planted) => {
+    const { levels = 4, paging, isOutOfSync, plant, says } = planted;
+    const machine = richMachine(levels, paging, isOutOfSync);
     plant(machine);
     const findings = machine.audit();
     expect([...new Set(findings.map(({ check }) => check))]).toEqual([`audit ${name}`]);

@@ -1,8 +1,9 @@
 /** For each invariant of the audit, faults that it and nothing else must find. */
 import { hashBucket } from "../../src/hypervisor/shadow/hash.ts";
+import { SLOTS } from "../../src/hypervisor/shadow/out-of-sync-slots.ts";
 import { ShadowType } from "../../src/hypervisor/shadow/shadow-type.ts";
 import { DomainCell } from "../../src/memory/domain-area.ts";
-import { SHADOWED } from "../../src/memory/frame-table.ts";
+import { OUT_OF_SYNC, SHADOWED } from "../../src/memory/frame-table.ts";
 import { mfn } from "../../src/memory/units.ts";
 import type { Mfn } from "../../src/memory/units.ts";
 import { VcpuCell } from "../../src/memory/vcpu-area.ts";
@@ -20,6 +21,8 @@ export interface Plant {
   readonly levels?: GuestLevels;
   /** The assistance mode; shadow unless the fault is one of hap's. */
   readonly paging?: PagingMode;
+  /** Whether the leaf table of `ADDRESS` is out of sync. */
+  readonly isOutOfSync?: true;
   readonly plant: (machine: TestMachine) => void;
   readonly says: RegExp;
 }
@@ -33,8 +36,13 @@ const TABLE_WINDOW = ADDRESS + 0x6000n;
 const DEVICE_GFN = 0x5000;
 
 /** A machine that has of everything: pages, large pages, devices, absent entries, tables shown as pages, several roots. */
-export function richMachine(levels: GuestLevels, paging: PagingMode = "shadow"): TestMachine {
-  const machine = new TestMachine({ levels, paging, vcpus: 2, structureCacheEntries: 16 });
+export function richMachine(
+  levels: GuestLevels,
+  paging: PagingMode = "shadow",
+  isOutOfSync = false,
+): TestMachine {
+  const switches = { "out-of-sync": isOutOfSync };
+  const machine = new TestMachine({ levels, paging, vcpus: 2, structureCacheEntries: 16, switches });
   const trees = [machine.tables, machine.newTables()];
   for (const tree of trees) {
     for (let index = 0; index < 4; index++) tree.map(ADDRESS + BigInt(index * 4096), PAGE + index, USER_PAGE);
@@ -50,6 +58,7 @@ export function richMachine(levels: GuestLevels, paging: PagingMode = "shadow"):
     cpu.read(ADDRESS);
     cpu.write(ADDRESS + 0x1000n, 5n);
   }
+  if (isOutOfSync) machine.cpuAt(1).write(TABLE_WINDOW + 0xff8n, 0n);
   return machine;
 }
 
@@ -57,6 +66,13 @@ export function richMachine(levels: GuestLevels, paging: PagingMode = "shadow"):
 function startLogging(machine: TestMachine): void {
   machine.toolstack.dirty.enable();
   for (const cpu of machine.cpus) cpu.read(DEVICE);
+}
+
+/** First cell of the slot that the leaf table of `ADDRESS` is in, of the slots' pages or snapshots. */
+function slotCell(machine: TestMachine, cells: number): number {
+  const { slots } = machine.shadow.outOfSync;
+  const slot = slots.slotOf(machine.frame(machine.tables.tableAt(ADDRESS, 1)));
+  return machine.cpuAt(slots.ownerOf(slot)).vcpu.area + cells + (slot % SLOTS);
 }
 
 /** Cell of a guest entry in the machine's memory. */
@@ -192,6 +208,75 @@ export const PLANTS: Readonly<Record<string, readonly Plant[]>> = {
       plant: (machine) => changeGuest(machine, machine.direct(0), 2, (entry) => entry & ~Bit.d),
       says: /^l2_\d+ shadow .* is writable, the guest's has D clear/,
     })),
+    {
+      what: "a leaf that grants more than the snapshot of its out-of-sync table",
+      isOutOfSync: true,
+      plant: (machine) => {
+        const { memory } = machine.machine;
+        changeShadow(
+          machine,
+          memory.loadGuarded(slotCell(machine, VcpuCell.snapshots)) << 10,
+          (low) => low & ~2,
+        );
+      },
+      says: /^l1_64 shadow .* entry 0 is writable, the guest's is not/,
+    },
+  ],
+  "out-of-sync-pages-have-slots": [
+    {
+      what: "a page that fell out of its slot",
+      isOutOfSync: true,
+      plant: (machine) => machine.machine.memory.storeGuarded(slotCell(machine, VcpuCell.outOfSync), 0),
+      says: /^page 0x[0-9a-f]+ is out of sync and in 0 slots$/,
+    },
+    {
+      what: "a page that thinks it is in sync",
+      isOutOfSync: true,
+      plant: (machine) => {
+        const { frames } = machine.shadow;
+        const table = machine.frame(machine.tables.tableAt(ADDRESS, 1));
+        frames.setShadowFlags(table, frames.shadowFlags(table) & ~OUT_OF_SYNC);
+      },
+      says: /^page 0x[0-9a-f]+ is out of sync or may be written, but not both/,
+    },
+    {
+      what: "a shadow that does not know",
+      isOutOfSync: true,
+      plant: (machine) => {
+        const { frames } = machine.shadow;
+        frames.setState(leafShadow(machine), 2);
+      },
+      says: /^shadow 0x[0-9a-f]+ says that 0x[0-9a-f]+ is in sync, which it is not$/,
+    },
+    {
+      what: "a table of level 2 in a slot",
+      isOutOfSync: true,
+      plant: (machine) => {
+        const table = machine.frame(machine.tables.tableAt(ADDRESS, 2));
+        const { frames } = machine.shadow;
+        frames.setShadowFlags(table, frames.shadowFlags(table) | (3 << 28));
+        const cells = machine.cpu.vcpu.area + VcpuCell.outOfSync + (table % SLOTS);
+        machine.machine.memory.storeGuarded(cells, table);
+        machine.machine.memory.storeGuarded(
+          machine.cpu.vcpu.area + VcpuCell.fixups + 3 * (table % SLOTS) + 1,
+          0,
+        );
+      },
+      says: /^slot \d of vCPU 0 holds page 0x[0-9a-f]+, whose shadows are 0x200: not one of level 1$/,
+    },
+  ],
+  "out-of-sync-writers-are-recorded": [
+    {
+      what: "a writer that nobody recorded",
+      isOutOfSync: true,
+      plant: (machine) => {
+        const { outOfSync } = machine.shadow;
+        outOfSync.slots.clearFixups(
+          outOfSync.slots.slotOf(machine.frame(machine.tables.tableAt(ADDRESS, 1))),
+        );
+      },
+      says: /^1 leaves let out-of-sync page 0x[0-9a-f]+ be written, 0 are recorded$/,
+    },
   ],
   "leaves-follow-p2m": [
     {

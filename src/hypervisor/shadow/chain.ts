@@ -20,6 +20,14 @@ export class ShadowChain {
 
   /** Cell of the leaf shadow entry for the walked address; 0 when a root is missing or the domain is dying. */
   leafCell(isWrite: boolean): number {
+    const { outOfSync } = this.#shadow;
+    outOfSync.beginChain();
+    const cell = this.#build(isWrite);
+    outOfSync.endChain();
+    return cell;
+  }
+
+  #build(isWrite: boolean): number {
     const { vcpu, guest, memory } = this.#shadow;
     const { faultLow: low, faultHigh: high } = vcpu;
     const format = guest.format();
@@ -44,7 +52,7 @@ export class ShadowChain {
 
   /** The shadow that entry `index` of a 4-level upper shadow points to, made and linked if need be; 0 on failure. */
   #child(parent: Mfn, type: number, index: number, level: number, childType: number): Mfn {
-    const { memory, guest, hash, destruction, propagation } = this.#shadow;
+    const { memory, guest, hash, destruction, propagation, outOfSync } = this.#shadow;
     const cell = (parent << 10) | (index << 1);
     const present = memory.loadEntry(cell);
     if ((present & PRESENT) !== 0) return this.#shadow.frameIn(present, memory.high);
@@ -54,7 +62,9 @@ export class ShadowChain {
     let child = hash.lookup(table, childType);
     if (child === 0) child = destruction.make(table, childType);
     propagation.upper(walker.entryLow[level] ?? 0, walker.entryHigh[level] ?? 0, child, 4, false);
-    return this.#link(cell, child, type);
+    const linked = this.#link(cell, child, type);
+    if (linked !== 0) outOfSync.linkedUpper();
+    return linked;
   }
 
   /** The leaf entry below entry `index` of a level 2 shadow. */
@@ -93,9 +103,11 @@ export class ShadowChain {
 
   #link(cell: number, child: Mfn, type: number): Mfn {
     const { entries, propagation } = this.#shadow;
-    const result = entries.setUpper(cell, propagation.low, propagation.high, type);
+    // Linking an out-of-sync table resyncs it, and that propagates too.
+    const { low } = propagation;
+    const result = entries.setUpper(cell, low, propagation.high, type);
     if ((result & SetResult.error) !== 0) return mfn(0);
     if ((result & SetResult.flush) !== 0) this.#shadow.flushAll();
-    return (propagation.low & PRESENT) === 0 ? mfn(0) : child;
+    return (low & PRESENT) === 0 ? mfn(0) : child;
   }
 }

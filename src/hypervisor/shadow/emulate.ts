@@ -113,7 +113,7 @@ export class Emulation {
 
   /** Stores to memory, and brings every shadow of the pages up to date. Callers hold the lock. */
   #store(crosses: boolean): void {
-    const { vcpu, counters, unshadow, switches, skipVerify, pages, fastEmulate } = this.#shadow;
+    const { vcpu, counters, unshadow, switches, skipVerify, pages, fastEmulate, outOfSync } = this.#shadow;
     const { addressLow, size } = vcpu;
     const offset = addressLow & PAGE_MASK;
     // An unaligned store is no way to write an entry: the page is probably no pagetable.
@@ -125,8 +125,11 @@ export class Emulation {
     this.#finish(offset, crosses);
     vcpu.frame = this.#first;
     counters.add(Counter.emulated_stores);
-    if (switches["fast-emulate"] && !crosses && pages.isPagetable(this.#first))
-      fastEmulate.noteEmulated(this.#first);
+    if (switches["fast-emulate"] && !crosses && pages.isPagetable(this.#first)) {
+      // The handler decides whether the next store lets the page go out of sync.
+      if (outOfSync.isNextFree(this.#first)) fastEmulate.forget();
+      else fastEmulate.noteEmulated(this.#first);
+    }
   }
 
   /** Reads memory. No flush is acknowledged between the translation and this, so the frames are still the guest's. */
@@ -221,11 +224,12 @@ export class Emulation {
 
   /** Early unshadow first, so the page may lose its shadows before they are validated; also after a failed exchange. */
   #finish(offset: number, crosses: boolean): void {
-    const { vcpu, validation, counters, freeWalk, switches, skipVerify, logDirty } = this.#shadow;
+    const { vcpu, validation, counters, freeWalk, switches, skipVerify, logDirty, outOfSync } = this.#shadow;
     const inFirst = crosses ? PAGE_BYTES - offset : vcpu.size;
     logDirty.markFrame(this.#first);
     if (crosses) logDirty.markFrame(this.#second);
     this.#noteZeroWrite(offset);
+    outOfSync.noteWrite(this.#first);
     if (switches["skip-verify"] && !crosses && skipVerify.isHarmless(this.#first, offset, vcpu.size))
       counters.add(Counter.write_skipped);
     else {

@@ -5,6 +5,7 @@
  * shadows away.
  */
 import { Counter } from "../../memory/counters.ts";
+import { mfn } from "../../memory/units.ts";
 import { VcpuCell } from "../../memory/vcpu-area.ts";
 import { FaultAnswer } from "../../machine/exits.ts";
 import { permits, narrowRights, Rights } from "../../machine/access-rights.ts";
@@ -43,15 +44,22 @@ export class FastPath {
   #low = 0;
   #high = 0;
   #rights = 0;
+  /** Whether the leaf that was looked for is in a table that is out of sync. */
+  #isOutOfSync = false;
 
   constructor(shadow: Shadow) {
     this.#shadow = shadow;
   }
 
-  /** Answers a fault with RSVD: a `FaultAnswer`, or SLOW_PATH when the rights of an MMIO access are in doubt. */
+  /**
+   * Answers a fault with RSVD: a `FaultAnswer`, or SLOW_PATH when the rights of an MMIO access are in doubt or the table is
+   * out of sync.
+   */
   answer(errorCode: number): number {
     const { vcpu, counters } = this.#shadow;
-    if (!this.#readLeaf(vcpu.faultLow, vcpu.faultHigh) || !isMagic(this.#low, this.#high)) {
+    const hasLeaf = this.#readLeaf(vcpu.faultLow, vcpu.faultHigh);
+    if (this.#isOutOfSync) return SLOW_PATH;
+    if (!hasLeaf || !isMagic(this.#low, this.#high)) {
       // Somebody changed the tables since: execute again and let hardware produce the right fault.
       counters.add(FAULT_FAST_FAIL);
       return ANSWER_RETRY;
@@ -100,7 +108,11 @@ export class FastPath {
       table = (pdpte & PRESENT) === 0 ? 0 : this.#shadow.frameIn(pdpte, memory.high);
     }
     table = this.#descend(table, (low >>> 21) & 511);
+    this.#isOutOfSync = false;
     if (!this.#isTable(table)) return false;
+    // Before the entry is read: a resync between the two would make an old one look current (spec 4.4).
+    this.#isOutOfSync = this.#shadow.outOfSync.isShadowOutOfSync(mfn(table));
+    if (this.#isOutOfSync) return false;
     this.#low = memory.loadEntry((table << 10) | (((low >>> 12) & 511) << 1));
     this.#high = memory.high;
     return true;

@@ -5,7 +5,7 @@
  */
 import { Counter } from "../../memory/counters.ts";
 import { DomainCell } from "../../memory/domain-area.ts";
-import { NO_MFN } from "../../memory/units.ts";
+import { NO_MFN, mfn } from "../../memory/units.ts";
 import type { Mfn } from "../../memory/units.ts";
 import { Cr0 } from "../../machine/control-registers.ts";
 import { FaultAnswer } from "../../machine/exits.ts";
@@ -168,9 +168,10 @@ export class FaultHandler {
 
   /** The guest's own fault. */
   #refuse(): number {
-    const { vcpu, counters, guest, domain, emulation } = this.#shadow;
+    const { vcpu, counters, guest, domain, emulation, outOfSync } = this.#shadow;
     if (domain.isDead()) return ANSWER_STOP;
     counters.add(FAULT_BAIL_REAL_FAULT);
+    outOfSync.noteRefusal();
     emulation.resetEarlyUnshadow();
     vcpu.faultErrorCode = guest.walker.errorCode & ARCHITECTURAL_FAULT_BITS;
     return ANSWER_INJECT;
@@ -178,11 +179,12 @@ export class FaultHandler {
 
   /** The slow path from the walk on; AGAIN when the guest's tables changed under the walk. */
   #attempt(errorCode: number): number {
-    const { counters, guest, domain, pool, p2m, freeWalk, switches } = this.#shadow;
+    const { counters, guest, domain, pool, p2m, freeWalk, switches, outOfSync } = this.#shadow;
     if (domain.isDead()) return ANSWER_STOP;
     const format = guest.format();
     // Before revocation: preallocation can destroy any shadow, and with it what revocation relied on.
     if (!pool.prealloc(leafTypeOf(format), format === 4 ? 3 : 1)) return ANSWER_STOP;
+    if (outOfSync.isOn && this.#resyncUpperTables(format)) return AGAIN;
     const hasNewTable = switches["lock-free-walk"] && this.#hasNewTable(format);
     const isRevoked = this.#revokeWalkedTables(format);
     if (isRevoked) {
@@ -207,16 +209,27 @@ export class FaultHandler {
     return false;
   }
 
+  /** Only level 1 tables may be out of sync: those that the walk went through above are not any more. Whether one was. */
+  #resyncUpperTables(format: number): boolean {
+    const { outOfSync } = this.#shadow;
+    let found = false;
+    for (let level = format; level > 1; level--) {
+      const table = this.#walkedTable(level);
+      if (table !== NO_MFN && outOfSync.resyncPage(table)) found = true;
+    }
+    return found;
+  }
+
   /** Takes write access from the tables of the walk but the root, which lost it when CR3 was loaded. */
   #revokeWalkedTables(format: number): boolean {
-    const { guest, revocation, vcpu } = this.#shadow;
+    const { guest, revocation, vcpu, outOfSync } = this.#shadow;
     const { walker } = guest;
     let flush = false;
     // PAE: the level 2 tables are the roots, but they came with the snapshot and may be written since (spec 6.1).
     for (let level = format === 4 ? 3 : 2; level >= walker.leafLevel; level--) {
       if (level === 2 && format === 2) continue;
       const table = this.#walkedTable(level);
-      if (table === NO_MFN) continue;
+      if (table === NO_MFN || outOfSync.isOutOfSync(table)) continue;
       if (revocation.revokeWriteAccess(table, level, vcpu.faultLow, vcpu.faultHigh) === REVOKED_FLUSH)
         flush = true;
     }
@@ -225,27 +238,38 @@ export class FaultHandler {
 
   /** Makes the shadows for the walk and its leaf entry, then says what becomes of the operation. */
   #fill(errorCode: number, gfn: number, frame: Mfn, format: number): number {
-    const { chain, switches, prefetch, propagation, entries, guest, domain, vcpu, tables, freeWalk } =
+    const { chain, switches, prefetch, guest, domain, vcpu, tables, outOfSync, pages, freeWalk } =
       this.#shadow;
-    const { walker } = guest;
     const isWrite = (errorCode & WRITE) !== 0;
     const cell = chain.leafCell(isWrite);
     if (cell === 0) return this.#noChain(errorCode);
-    if (switches["lock-free-walk"] && !freeWalk.isLeafStillTrue()) return AGAIN;
-    const fetch = isWrite ? FETCH_WRITE : FETCH_READ;
-    if (walker.leafLevel === 1) {
-      const low = walker.entryLow[1] ?? 0;
-      propagation.leaf(low, walker.entryHigh[1] ?? 0, frame, gfn, format, fetch);
-    } else propagation.leaf(SUPERPAGE_ENTRY, 0, frame, gfn, format, fetch);
-    entries.setLeaf(cell, propagation.low, propagation.high);
-    if (switches.prefetch) {
-      const index = (vcpu.faultLow >>> 12) & (format === 2 ? 1023 : 511);
-      prefetch.behind(cell, walker.leafLevel === 1 ? this.#walkedTable(1) : NO_MFN, index, gfn, format);
-    }
+    if (isWrite && frame !== NO_MFN && pages.isPagetable(frame)) outOfSync.unsync(frame);
+    if (domain.isDead()) return ANSWER_STOP;
+    // After the last step that can resync the leaf's table: a page out of sync changes unseen (spec 14.9).
+    if ((switches["lock-free-walk"] || outOfSync.isOn) && !freeWalk.isLeafStillTrue()) return AGAIN;
+    const table = guest.walker.leafLevel === 1 ? this.#walkedTable(1) : NO_MFN;
+    const index = (vcpu.faultLow >>> 12) & (format === 2 ? 1023 : 511);
+    this.#makeLeaf(cell, table, index, frame, isWrite);
+    if (switches.prefetch) prefetch.behind(cell, table, index, gfn, format);
     // Prefetch reads guest entries through the same scratch; nothing below may rely on it.
     tables.guestLow = 0;
     if (domain.isDead()) return ANSWER_STOP;
     return this.#conclude(errorCode, gfn, frame);
+  }
+
+  /** The leaf as the walk read it, with its A and D. */
+  #makeLeaf(cell: number, table: Mfn, index: number, frame: Mfn, isWrite: boolean): void {
+    const { guest, propagation, entries, outOfSync } = this.#shadow;
+    const { walker } = guest;
+    const format = guest.format();
+    const isSmall = walker.leafLevel === 1;
+    const low = isSmall ? (walker.entryLow[1] ?? 0) : SUPERPAGE_ENTRY;
+    const high = isSmall ? (walker.entryHigh[1] ?? 0) : 0;
+    const fetch = isWrite ? FETCH_WRITE : FETCH_READ;
+    propagation.leaf(low, high, frame, walker.frame, format, fetch);
+    entries.setLeaf(cell, propagation.low, propagation.high);
+    if (outOfSync.isShadowOutOfSync(mfn(cell >>> 10)))
+      outOfSync.snapshots.noteMade(table, index, format, low, high);
   }
 
   /** The frame that a table of the walk lies in. */
@@ -263,7 +287,7 @@ export class FaultHandler {
   }
 
   #conclude(errorCode: number, gfn: number, frame: Mfn): number {
-    const { counters, emulation, guest, pages, logDirty, domain } = this.#shadow;
+    const { counters, emulation, guest, pages, logDirty, domain, outOfSync } = this.#shadow;
     const isWrite = (errorCode & WRITE) !== 0;
     if (frame === NO_MFN) {
       emulation.resetEarlyUnshadow();
@@ -272,7 +296,8 @@ export class FaultHandler {
       this.#deviceGfn = gfn;
       return ANSWER_EMULATED;
     }
-    if (isWrite && pages.isPagetable(frame)) {
+    const isFree = (errorCode & USER) === 0 && outOfSync.isOutOfSync(frame);
+    if (isWrite && pages.isPagetable(frame) && !isFree) {
       counters.add(FAULT_EMULATE_WRITE);
       return this.#emulate(errorCode, frame);
     }
@@ -283,6 +308,7 @@ export class FaultHandler {
     }
     counters.add(FAULT_FIXED);
     if (logDirty.isOn()) domain.increase(DIRTY_FAULTS, 1);
+    if (guest.walker.leafLevel === 1) outOfSync.countAnew(mfn(guest.walker.tableMfn[1] ?? 0));
     emulation.resetEarlyUnshadow();
     return ANSWER_RETRY;
   }

@@ -1,6 +1,7 @@
 /** INVLPG: most need nothing but the hardware's own (spec 10.1). Reads the tree without a lock, tolerantly. */
 import { Counter } from "../../memory/counters.ts";
 import { VcpuCell } from "../../memory/vcpu-area.ts";
+import { LockSite } from "../../locks/lock-class.ts";
 import { ShadowType, isFakeLeafType } from "./shadow-type.ts";
 import type { Shadow } from "./shadow.ts";
 import { mfn } from "../../memory/units.ts";
@@ -26,12 +27,27 @@ export function invalidatePage(shadow: Shadow, low: number, high: number): boole
   const leaf = follow(shadow, table, (low >>> 21) & 511);
   if (leaf === 0) return mayBeUnflushed(shadow);
   const type = frames.type(mfn(leaf));
+  if (shadow.outOfSync.isShadowOutOfSync(mfn(leaf))) return dropEntry(shadow, low, high);
   // Taken away while it was looked at: whoever did that flushes, and one more INVLPG does no harm.
   if (type === ShadowType.none) counters.add(Counter.invlpg_fault);
   if (!isFakeLeafType(type)) return true;
   // One entry of the guest stands for many of the shadow.
   vcpu.mailbox.flushLocal();
   return false;
+}
+
+/**
+ * Of an out-of-sync table the one entry goes, rather than be made anew: the next access does that if there is one. False
+ * when there is no leaf table any more (spec 7.8).
+ */
+function dropEntry(shadow: Shadow, low: number, high: number): boolean {
+  const { lock, tables, entries, outOfSync } = shadow;
+  lock.acquire(LockSite.invlpg);
+  const hasLeaf = tables.findLeaf(low, high);
+  if (hasLeaf && outOfSync.isShadowOutOfSync(mfn(tables.leafCell >>> 10)))
+    entries.setLeaf(tables.leafCell, 0, 0);
+  lock.release();
+  return hasLeaf;
 }
 
 /**

@@ -1,6 +1,6 @@
 /** How shadows come into being and die (spec 3.10 to 3.12). */
 import { Counter } from "../../memory/counters.ts";
-import { SHADOWED } from "../../memory/frame-table.ts";
+import { MAY_WRITE, OUT_OF_SYNC, SHADOWED, SHADOW_TYPES } from "../../memory/frame-table.ts";
 import { mfn } from "../../memory/units.ts";
 import type { Mfn } from "../../memory/units.ts";
 import { refersToFrame } from "./shadow-entry.ts";
@@ -64,8 +64,9 @@ export class Destruction {
   }
 
   #promote(frame: Mfn, type: number): void {
-    const { frames, vcpu, freeWalk } = this.#shadow;
+    const { frames, vcpu, freeWalk, outOfSync } = this.#shadow;
     if ((frames.shadowFlags(frame) & SHADOWED) === 0) freeWalk.noteChange();
+    outOfSync.resyncPage(frame);
     if (frames.typecount(frame) !== 0) {
       vcpu.reportViolation(
         "typecount",
@@ -76,8 +77,14 @@ export class Destruction {
   }
 
   #demote(frame: Mfn, type: number): void {
-    const { frames } = this.#shadow;
+    const { frames, outOfSync } = this.#shadow;
     const left = frames.shadowFlags(frame) & ~(1 << type);
-    frames.setShadowFlags(frame, left === SHADOWED ? 0 : left);
+    if ((left & SHADOW_TYPES) !== 0) {
+      frames.setShadowFlags(frame, left);
+      return;
+    }
+    outOfSync.countAnew(frame);
+    if ((left & OUT_OF_SYNC) !== 0) outOfSync.forget(frame);
+    frames.setShadowFlags(frame, left & ~(SHADOWED | OUT_OF_SYNC | MAY_WRITE));
   }
 }

@@ -1,6 +1,6 @@
 /** References to guest pages from shadows, and the typecount of writable mappings (spec 1.2, 4.8b). */
 import { Counter } from "../../memory/counters.ts";
-import { PageType, SHADOWED } from "../../memory/frame-table.ts";
+import { MAY_WRITE, PageType, SHADOWED } from "../../memory/frame-table.ts";
 import type { Mfn } from "../../memory/units.ts";
 import { GuestPages } from "../guest-pages.ts";
 import type { Shadow } from "./shadow.ts";
@@ -24,7 +24,8 @@ export class PageReferences extends GuestPages {
 
   /**
    * Takes the references of a leaf entry. At the first writable one the page stops being a pagetable: its shadows go
-   * (the type-change hook, in the older form that runs at every 0 to 1). False when the frame may not be mapped so.
+   * (the type-change hook, in the older form that runs at every 0 to 1), unless it is out of sync. False when the frame may
+   * not be mapped so.
    */
   getMapping(frame: Mfn, writable: boolean): boolean {
     const { frames, unshadow, counters } = this.#shadow;
@@ -35,7 +36,7 @@ export class PageReferences extends GuestPages {
     }
     if (!writable) return true;
     const typecount = frames.typecount(frame);
-    if (typecount === 0 && (frames.shadowFlags(frame) & SHADOWED) !== 0)
+    if (typecount === 0 && (frames.shadowFlags(frame) & (SHADOWED | MAY_WRITE)) === SHADOWED)
       unshadow.removeShadows(frame, false, true);
     frames.setPageType(frame, PageType.writable);
     frames.setTypecount(frame, typecount + 1);

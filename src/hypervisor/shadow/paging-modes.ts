@@ -21,10 +21,15 @@ export class PagingModes {
    * names (the identity table with paging off) and installs its shadow. False when CR3 names no memory.
    */
   update(): boolean {
-    const { lock, counters, guest, vcpu, domain, roots } = this.#shadow;
+    const { lock, counters, guest, vcpu, domain, roots, outOfSync } = this.#shadow;
     lock.acquire(LockSite.update_paging_modes);
     counters.add(Counter.update_paging_modes);
+    if (outOfSync.isOn && !outOfSync.snapshots.allocate()) {
+      lock.release();
+      return true;
+    }
     roots.dropRoots();
+    outOfSync.resyncAll();
     const levels = guestPagingLevels(
       guest.register(VcpuCell.cr0),
       guest.register(VcpuCell.cr4),
@@ -32,6 +37,7 @@ export class PagingModes {
     );
     vcpu.setRegister(VcpuCell.pagingOn, levels === 0 ? 0 : 1);
     vcpu.setRegister(VcpuCell.guestLevels, levels === 0 ? 2 : levels);
+    outOfSync.reconsider();
     if (levels === 2) this.#followPageSize();
     const table = levels === 0 ? domain.read(DomainCell.unpagedTable) : this.#frameOfCr3();
     const hasRoot = table !== 0;
@@ -60,8 +66,10 @@ export class PagingModes {
 
   /** Drops everything that this vCPU holds. */
   teardown(): void {
-    const { lock, roots, pool, memory, vcpu } = this.#shadow;
+    const { lock, roots, pool, memory, vcpu, outOfSync } = this.#shadow;
     lock.acquire(LockSite.vcpu_teardown);
+    outOfSync.resyncOwn();
+    outOfSync.snapshots.giveBack();
     roots.dropRoots();
     this.setGuestTable(0);
     const cell = vcpu.area + VcpuCell.monitorTable;

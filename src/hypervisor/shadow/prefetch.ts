@@ -1,6 +1,6 @@
 /** Filling the entries behind a demand fault, while the lock is held anyway (spec 8). */
 import { Counter } from "../../memory/counters.ts";
-import { NO_MFN } from "../../memory/units.ts";
+import { NO_MFN, mfn } from "../../memory/units.ts";
 import type { Mfn } from "../../memory/units.ts";
 import { Fetch } from "./propagate.ts";
 import type { Shadow } from "./shadow.ts";
@@ -24,7 +24,7 @@ export class Prefetch {
    * NO_MFN and `gfn` the page just mapped.
    */
   behind(cell: number, table: Mfn, index: number, gfn: number, format: number): void {
-    const { memory, entries, propagation, counters } = this.#shadow;
+    const { memory, entries, propagation, counters, tables, outOfSync } = this.#shadow;
     const left = 512 - ((cell >>> 1) & 511);
     const distance = Math.min(left, DISTANCE);
     for (let step = 1; step < distance; step++) {
@@ -36,6 +36,8 @@ export class Prefetch {
           : this.#tableEntry(table, index + step, format);
       if (!isWorthwhile) return;
       entries.setLeaf(next, propagation.low, propagation.high);
+      if (outOfSync.isShadowOutOfSync(mfn(next >>> 10)))
+        outOfSync.snapshots.noteMade(table, index + step, format, tables.guestLow, tables.guestHigh);
       counters.add(Counter.prefetch);
     }
   }

@@ -3,6 +3,7 @@ import { MAXPHYADDR } from "../../machine/entry.ts";
 import type { Mfn } from "../../memory/units.ts";
 import { DomainCell, PageSizeMeaning } from "../../memory/domain-area.ts";
 import { NOT_PRESENT_MAGIC, mmioMagicHigh, mmioMagicLow } from "./shadow-entry.ts";
+import type { GuestState } from "./guest-state.ts";
 import type { Shadow } from "./shadow.ts";
 
 const PRESENT = 1;
@@ -28,24 +29,31 @@ const DEMAND_WRITE = Fetch.demandWrite;
 export class Propagation {
   low = 0;
   high = 0;
+  /** Whose registers count: this vCPU's own, or while a page is resynced those of the vCPU that put it out of sync. */
+  guest: GuestState;
   readonly #shadow: Shadow;
 
   constructor(shadow: Shadow) {
     this.#shadow = shadow;
+    this.guest = shadow.guest;
   }
 
   /**
    * A leaf: `target` is the frame that the guest entry's gfn lies in, NO_MFN when that is emulated MMIO. The guest
-   * entry has no reserved bits, or is not present.
+   * entry has no reserved bits, or is not present. Only the leaf that a write demands may let an out-of-sync page be
+   * written: who makes others could not tell where they are.
    */
   leaf(guestLow: number, guestHigh: number, target: Mfn, gfn: number, format: number, fetch: number): void {
     if ((guestHigh & BEYOND_PHYSICAL) !== 0) {
       this.#set(0, 0);
       return;
     }
-    const fast = this.#shadow.switches["fast-fault-path"];
+    const { switches, pages, outOfSync } = this.#shadow;
+    const fast = switches["fast-fault-path"];
     if ((guestLow & PRESENT) === 0) {
-      this.#set(fast ? NOT_PRESENT_MAGIC : 0, fast ? NOT_PRESENT_MAGIC : 0);
+      // An out-of-sync table's entry may have become present since: nobody may answer without a lock that it is not.
+      const value = fast && !outOfSync.isOn ? NOT_PRESENT_MAGIC : 0;
+      this.#set(value, value);
       return;
     }
     if (target < 0) {
@@ -54,7 +62,8 @@ export class Propagation {
     }
     let flags = this.#copiedFlags(guestLow);
     if ((guestLow & DIRTY) === 0) flags &= ~WRITABLE;
-    if (this.#shadow.pages.isPagetable(target)) flags &= ~WRITABLE;
+    const isWritten = fetch === DEMAND_WRITE && outOfSync.mayWrite(target);
+    if (pages.isPagetable(target) && !isWritten) flags &= ~WRITABLE;
     if (fetch === DEMAND_WRITE || (flags & WRITABLE) !== 0) flags = this.#logged(flags, gfn, fetch);
     this.#set((target << 12) | flags, (target >>> 20) | this.#noExecute(guestHigh, format));
   }
@@ -98,7 +107,7 @@ export class Propagation {
   }
 
   #noExecute(guestHigh: number, format: number): number {
-    return format !== 2 && this.#shadow.guest.hasNoExecute() ? guestHigh & NO_EXECUTE : 0;
+    return format !== 2 && this.guest.hasNoExecute() ? guestHigh & NO_EXECUTE : 0;
   }
 
   /**

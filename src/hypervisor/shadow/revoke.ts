@@ -36,8 +36,8 @@ export class Revocation implements ShadowVisitor {
    * the fault address helps to guess where a linear map shows the table.
    */
   revokeWriteAccess(frame: Mfn, level: number, faultLow: number, faultHigh: number): number {
-    const { frames, counters, pages, domain, switches } = this.#shadow;
-    if (pages.isPagetable(frame)) return Revoked.nothing;
+    const { frames, counters, pages, domain, switches, outOfSync } = this.#shadow;
+    if (pages.isPagetable(frame) && !outOfSync.mayWrite(frame)) return Revoked.nothing;
     if (frames.typecount(frame) === 0) return this.#flushFormerWriters(frame);
     counters.add(Counter.writeable);
     if (frames.pageType(frame) !== PageType.writable) domain.crash(CrashReason.notWritableType, frame);

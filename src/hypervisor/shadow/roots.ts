@@ -27,18 +27,23 @@ export class Roots {
    * have the order of spec 9.2: write access is revoked while the old root still serves the guesses.
    */
   updateCr3(): void {
-    const { lock, counters, guest, vcpu, fastEmulate, translations } = this.#shadow;
+    const { lock, counters, guest, vcpu, fastEmulate, translations, outOfSync } = this.#shadow;
     lock.acquire(LockSite.update_cr3);
     fastEmulate.forget();
     translations.forgetAll();
     counters.add(Counter.update_cr3);
     const format = guest.format();
+    // While the old tree still serves the guesses.
+    outOfSync.resyncOwn();
     if (format === 3) snapshotPaeRoot(this.#shadow);
+    if (outOfSync.isOn) this.#resyncRoots(format);
     if (this.#revokeRoots(format)) this.#shadow.flushAll();
     if (format === 3)
       for (let slot = 0; slot < ROOTS; slot++) this.#setRoot(slot, this.#paeTable(slot), format);
     else this.#setRoot(0, mfn(guest.register(VcpuCell.guestTable)), format);
     this.#loadHardware(format);
+    // Which tree is meant is known now. Nothing is translated before the flush.
+    outOfSync.followFlush();
     vcpu.mailbox.flushLocal();
     lock.release();
   }
@@ -51,6 +56,18 @@ export class Roots {
       const root = mfn(memory.loadGuarded(cell));
       memory.storeGuarded(cell, 0);
       if (root !== 0) references.putShadow(root, 0);
+    }
+  }
+
+  /**
+   * Tables that become roots are in sync before any of them loses its writable mappings: bringing one up to date later could
+   * make another writable again. Xen leaves it to the promotion.
+   */
+  #resyncRoots(format: number): void {
+    const { guest, outOfSync } = this.#shadow;
+    for (let slot = 0; slot < (format === 3 ? ROOTS : 1); slot++) {
+      const table = format === 3 ? this.#paeTable(slot) : mfn(guest.register(VcpuCell.guestTable));
+      if (table !== 0) outOfSync.resyncPage(table);
     }
   }
 

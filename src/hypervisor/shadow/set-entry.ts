@@ -1,6 +1,9 @@
 /** The only writers of shadow entries (spec 4.8b). They keep every count, and say when a flush is owed. */
 import { CrashReason } from "../../memory/domain-area.ts";
+import { mfn } from "../../memory/units.ts";
+import type { Mfn } from "../../memory/units.ts";
 import { refersToFrame, rightsOnlyGrow } from "./shadow-entry.ts";
+import { pointsToLeaves } from "./out-of-sync.ts";
 import { ShadowType } from "./shadow-type.ts";
 import type { Shadow } from "./shadow.ts";
 
@@ -25,6 +28,7 @@ export class EntrySetter {
    */
   setLeaf(cell: number, wantedLow: number, wantedHigh: number): number {
     const { memory, pages } = this.#shadow;
+    this.#recordWriter(cell, wantedLow, wantedHigh);
     const oldLow = memory.loadEntry(cell);
     const oldHigh = memory.high;
     if (oldLow === wantedLow && oldHigh === wantedHigh) return SetResult.unchanged;
@@ -61,6 +65,7 @@ export class EntrySetter {
         return SetResult.error;
       }
       if (type === ShadowType.l4_64) references.pin(child);
+      if (pointsToLeaves(type)) this.#resyncChild(child);
     }
     memory.storeEntry(cell, low, high);
     if (type === ShadowType.l2_32) this.#storeOddHalf(cell, low, high);
@@ -70,6 +75,20 @@ export class EntrySetter {
     references.putShadow(oldChild, cell);
     const isHarmless = sameChild && rightsOnlyGrow(oldLow, oldHigh, low, high);
     return isHarmless ? SetResult.changed : SetResult.changed | SetResult.flush;
+  }
+
+  /** A leaf that lets an out-of-sync page be written is recorded, so that a resync finds it (spec 7.5). */
+  #recordWriter(cell: number, low: number, high: number): void {
+    const { outOfSync } = this.#shadow;
+    if (!outOfSync.isOn || (low & WRITABLE) === 0 || !refersToFrame(low, high)) return;
+    const frame = this.#shadow.frameIn(low, high);
+    if (outOfSync.mayWrite(frame)) outOfSync.fixups.record(frame, cell);
+  }
+
+  /** A new path to an out-of-sync page, for which the guest need not flush, must not show what is out of date (spec 7.7). */
+  #resyncChild(child: Mfn): void {
+    const { outOfSync, frames } = this.#shadow;
+    if (outOfSync.isShadowOutOfSync(child)) outOfSync.resyncPage(mfn(frames.back(child)));
   }
 
   /** A 32-bit guest's level 2 entry maps 4 MiB: its second slot points to the second page of the same child. */

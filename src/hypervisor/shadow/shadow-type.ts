@@ -18,6 +18,8 @@ export const ShadowType = {
   monitor_table: 14,
   /** A node of the tree of dirty pages, which is Umbra's own code: Xen gives such pages the type before. */
   dirty_tree: 15,
+  /** A snapshot of an out-of-sync page: 15 in Xen, which has no type for the one before. */
+  oos_snapshot: 16,
 } as const;
 
 const NAMES = Object.entries(ShadowType);

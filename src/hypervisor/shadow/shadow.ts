@@ -30,6 +30,7 @@ import { GuestState } from "../guest-state.ts";
 import { LockFreeWalk } from "./lock-free-walk.ts";
 import { ShadowHash } from "./hash.ts";
 import { Destruction } from "./make-destroy.ts";
+import { OutOfSync } from "./out-of-sync.ts";
 import { P2mPages } from "./p2m-pages.ts";
 import { PageReferences } from "./page-references.ts";
 import { PagingModes } from "./paging-modes.ts";
@@ -94,6 +95,7 @@ export class Shadow implements PagingBase {
   readonly skipVerify: SkipVerify;
   readonly translations: TranslationCache;
   readonly fault: FaultHandler;
+  readonly outOfSync: OutOfSync;
   readonly roots: Roots;
   readonly modes: PagingModes;
 
@@ -137,6 +139,7 @@ export class Shadow implements PagingBase {
     this.skipVerify = new SkipVerify(this);
     this.translations = new TranslationCache(this);
     this.fault = new FaultHandler(this);
+    this.outOfSync = new OutOfSync(this);
     this.roots = new Roots(this);
     this.modes = new PagingModes(this);
   }

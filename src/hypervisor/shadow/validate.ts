@@ -84,17 +84,22 @@ export class Validation {
   }
 
   #validateLeaf(table: Mfn, shadow: Mfn, type: number, index: number, format: number): number {
-    const { tables, propagation, entries } = this.#shadow;
+    const { tables, propagation, entries, outOfSync } = this.#shadow;
     this.propagateLeafEntry(table, index, format);
-    return entries.setLeaf(tables.cellOf(shadow, type, index), propagation.low, propagation.high);
+    const { guestLow, guestHigh } = tables;
+    const cell = tables.cellOf(shadow, type, index);
+    const result = entries.setLeaf(cell, propagation.low, propagation.high);
+    if (outOfSync.isShadowOutOfSync(shadow))
+      outOfSync.snapshots.noteMade(table, index, format, guestLow, guestHigh);
+    return result;
   }
 
   /** Propagates entry `index` of a guest leaf table as a prefetch would. */
   propagateLeafEntry(table: Mfn, index: number, format: number): void {
-    const { tables, propagation, p2m, guest } = this.#shadow;
+    const { tables, propagation, p2m } = this.#shadow;
     tables.readGuest(table, index, format);
     const { guestLow, guestHigh } = tables;
-    if ((guestLow & PRESENT) !== 0 && guest.isReserved(format, 1, guestLow, guestHigh)) {
+    if ((guestLow & PRESENT) !== 0 && propagation.guest.isReserved(format, 1, guestLow, guestHigh)) {
       // A reserved entry maps nothing; the walk will answer it with RSVD.
       propagation.low = 0;
       propagation.high = 0;
@@ -119,6 +124,8 @@ export class Validation {
         if (child === NO_MFN) error = SetResult.error;
       }
     }
+    // A new path to tables below, for which the guest need not flush: nothing there may be out of date.
+    if (level > 2 && child > 0) this.#shadow.outOfSync.resyncAll();
     propagation.upper(guestLow, guestHigh, child, format, isLarge);
     return (
       error | entries.setUpper(tables.cellOf(shadow, type, index), propagation.low, propagation.high, type)

@@ -11,7 +11,7 @@ import type { HostedVcpu, Machine } from "../../../hypervisor/machine.ts";
 import { frameInP2mEntry } from "../../../hypervisor/p2m.ts";
 import { LockCell, lockArea } from "../../../locks/lock-area.ts";
 import { Operation, Status } from "../../../machine/exits.ts";
-import { FrameUse, SHADOWED } from "../../../memory/frame-table.ts";
+import { FrameUse, MAY_WRITE, SHADOWED } from "../../../memory/frame-table.ts";
 import { LOCK_NAMES, VCPU_WORDS } from "../../../memory/layout.ts";
 import { PAGE_BYTES, mfn } from "../../../memory/units.ts";
 import { Doing, VcpuCell } from "../../../memory/vcpu-area.ts";
@@ -175,7 +175,7 @@ export class MemoryCheck implements ExecutionCheck {
     }
     const { frames } = this.#machine;
     const isWrite = WRITES.has(vcpu.operation);
-    if (isWrite && (frames.shadowFlags(mfn(frame)) & SHADOWED) !== 0)
+    if (isWrite && (frames.shadowFlags(mfn(frame)) & (SHADOWED | MAY_WRITE)) === SHADOWED)
       this.#fail(scheduler, thread, "translation", `it writes to pagetable ${hex(frame)} without an exit`);
     this.#judgeTranslation(scheduler, thread, cell, frame);
   }

@@ -179,12 +179,15 @@ export class RaceCheck implements ExecutionCheck {
     if (this.#span === ENTRY || kind === FILL) return;
     const { frames } = this.#machine;
     const frame = mfn(this.#cell >>> PAGE_SHIFT);
-    if (frames.use(frame) !== FrameUse.pool || frames.type(frame) === 0) return;
-    if (frames.type(frame) === ShadowType.dirty_tree) {
+    const type = frames.type(frame);
+    if (frames.use(frame) !== FrameUse.pool || type === 0) return;
+    if (type === ShadowType.dirty_tree) {
       // No hardware walks it: like all else that counts what is dirty it belongs to the paging lock.
       if ((this.#locks & PAGING_BIT) === 0) this.#unguarded(scheduler, thread, kind !== READ, "paging lock");
       return;
     }
+    // Nor the monitor's tables and snapshots of out-of-sync pages.
+    if (type >= ShadowType.p2m_table) return;
     const key = `torn ${this.#report.place(this.#site)}`;
     if (this.#isKnown(key)) return;
     const side = this.#report.side(thread, this.#what(thread), kind !== READ, true);
