@@ -57,11 +57,12 @@ export const FrameUse = { heap: 0, guest: 1, pool: 2 } as const;
 /** Flag of `shadowFlags`: the page has at least one shadow (Xen's PGC_shadowed_pt). Bits below are `1 << type`. */
 export const SHADOWED = 1 << 30;
 
-/**
- * Flags of `shadowFlags`: the page's one shadow, a level 1, may differ from it; and writable mappings of the page may exist
- * although it is shadowed. They are equal but in the middle of a resync (spec 7.1).
- */
+/** Flag of `shadowFlags`: the page's one shadow, a level 1, may differ from it (spec 7.1). */
 export const OUT_OF_SYNC = 1 << 28;
+/**
+ * Flag of `shadowFlags`: writable mappings of the page may exist although it is shadowed. Equal to `OUT_OF_SYNC` but in the
+ * middle of a resync.
+ */
 export const MAY_WRITE = 1 << 29;
 /** The bits `1 << type` of `shadowFlags`. */
 export const SHADOW_TYPES = (1 << 13) - 1;

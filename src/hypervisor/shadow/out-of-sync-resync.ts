@@ -4,7 +4,7 @@ import { MAY_WRITE, OUT_OF_SYNC } from "../../memory/frame-table.ts";
 import { mfn, vcpuId } from "../../memory/units.ts";
 import type { Mfn } from "../../memory/units.ts";
 import { VcpuCell, vcpuArea } from "../../memory/vcpu-area.ts";
-import { GuestState } from "./guest-state.ts";
+import { GuestState } from "../guest-state.ts";
 import type { OutOfSyncFixups } from "./out-of-sync-fixups.ts";
 import type { OutOfSyncSlots } from "./out-of-sync-slots.ts";
 import type { OutOfSyncSnapshots } from "./out-of-sync-snapshots.ts";

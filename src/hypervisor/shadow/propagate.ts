@@ -3,7 +3,7 @@ import { MAXPHYADDR } from "../../machine/entry.ts";
 import type { Mfn } from "../../memory/units.ts";
 import { DomainCell, PageSizeMeaning } from "../../memory/domain-area.ts";
 import { NOT_PRESENT_MAGIC, mmioMagicHigh, mmioMagicLow } from "./shadow-entry.ts";
-import type { GuestState } from "./guest-state.ts";
+import type { GuestState } from "../guest-state.ts";
 import type { Shadow } from "./shadow.ts";
 
 const PRESENT = 1;
