@@ -99,7 +99,7 @@ test.concurrent.each([
   { args: ["stress", COUNT, "--set", "isCareful=2"], says: '--set isCareful wants on or off, got "2"' },
   {
     args: ["stress", COUNT, "--set", "stride=2"],
-    says: /^--set stride: there is no such option; count knows step, kind, isCareful, .* or structure-cache$/,
+    says: /^--set stride: there is no such option; count knows step, kind, isCareful, .* or out-of-sync-after$/,
   },
   {
     args: ["stress", "no-such-scenario"],
@@ -114,7 +114,7 @@ test.concurrent.each([
   { args: ["stress", PAE, "--guest", "pae"], says: `--guest is for scenarios: ${PAE} is a recorded guest` },
   {
     args: ["stress", PAE, "--set", "step=2"],
-    says: /^--set step: there is no such option; there are writable-heuristic, .* or structure-cache$/,
+    says: /^--set step: there is no such option; there are writable-heuristic, .* or out-of-sync-after$/,
   },
   { args: ["stress", "absent.trace.gz"], says: "absent.trace.gz: cannot be read: there is no such file" },
   { args: ["conform"], says: "missing required argument 'file'" },
@@ -134,7 +134,7 @@ test.concurrent.each([
   },
   {
     args: ["trace", "verify", PAE, "--set", "step=2"],
-    says: /^--set step: there is no such option; there are writable-heuristic, .*, structure-cache$/,
+    says: /^--set step: there is no such option; there are writable-heuristic, .*, out-of-sync-after$/,
   },
   { args: ["trace", "cut", PAE, "--records", "5"], says: "required option '--out <file>' not specified" },
   {
