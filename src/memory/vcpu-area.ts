@@ -117,6 +117,7 @@ export const VCPU_CELL_WORDS: Readonly<Partial<Record<keyof typeof VcpuCell, num
   outOfSync: 3,
   snapshots: 3,
   fixups: 9,
+  registers: 36,
 };
 
 /** Bits of the doorbell. */
