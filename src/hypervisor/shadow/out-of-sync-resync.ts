@@ -37,7 +37,7 @@ export class OutOfSyncResync {
     const { memory, layout, p2m, config } = shadow;
     this.#guests = Array.from(
       { length: config.vcpus },
-      (_, id) => new GuestState(memory, vcpuArea(layout, vcpuId(id)), p2m),
+      (_, id) => new GuestState(memory, vcpuArea(layout, vcpuId(id)), p2m, config.paging),
     );
   }
 
