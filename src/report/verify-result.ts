@@ -61,6 +61,8 @@ export interface VerifyResult {
   readonly unshadows: number;
   /** Flushes of a whole TLB. */
   readonly flushes: number;
+  /** How often a vCPU took the paging lock, when it did not hold it yet. */
+  readonly lockAcquisitions: number;
   /** How often the turn went from one vCPU's thread to another's. */
   readonly handovers: number;
   /** Time that the replay took. */

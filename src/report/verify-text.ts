@@ -53,6 +53,7 @@ function evidence(result: VerifyResult): string {
       ["TLB hits", count(result.tlbHits)],
       ...(isHap ? hapRows(result) : shadowRows(result)),
       ["TLB flushes", count(result.flushes)],
+      ["paging lock taken", count(result.lockAcquisitions)],
       ["hand-overs between threads", count(result.handovers)],
     ],
   );

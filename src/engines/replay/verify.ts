@@ -3,6 +3,8 @@ import type { ReplayOrder } from "../../guest/trace/turns.ts";
 import { Machine } from "../../hypervisor/machine.ts";
 import type { MachineConfig } from "../../hypervisor/machine-config.ts";
 import { CounterSet } from "../../machine/counter-set.ts";
+import { readLockStatistics } from "../../locks/lock-statistics.ts";
+import { LOCK_NAMES } from "../../memory/layout.ts";
 import { COUNTER_NAMES } from "../../memory/counters.ts";
 import type { CounterName } from "../../memory/counters.ts";
 import { PAGE_BYTES, vcpuId } from "../../memory/units.ts";
@@ -93,6 +95,8 @@ function resultOf(plan: VerifyPlan, machine: Machine, end: ReplayEnd): VerifyRes
   if (tables !== null) mismatches.push(...tables.first);
   const words = wordsOf(trace);
   const counters = sumCounters(machine);
+  const { memory, layout } = machine;
+  const { acquisitions } = readLockStatistics(memory, layout, LOCK_NAMES.indexOf("paging"));
   return {
     engine: "replay",
     command,
@@ -110,6 +114,7 @@ function resultOf(plan: VerifyPlan, machine: Machine, end: ReplayEnd): VerifyRes
     tableMismatches: tables?.count ?? null,
     violations: violationsOf(machine, end),
     ...evidence(counters),
+    lockAcquisitions: acquisitions,
     handovers: outcomes.reduce((sum, { handovers }) => sum + handovers, 0),
     seconds: end.seconds,
     counters,

@@ -12,7 +12,7 @@ export type Oracle = "RACE" | "INV" | "XLATE" | "UAF" | "REF" | "LOCK" | "ADBIT"
  * loaded as coroutines, for its methods override such.
  */
 export interface Mutant<Shared = unknown> {
-  /** M01 to M20. */
+  /** M01 to M20 as in the list of historical bugs; those above are rules of the specification, broken. */
   readonly id: string;
   /** What is wrong, in one line without a full stop. */
   readonly title: string;
