@@ -14,7 +14,7 @@ import { startCommand } from "./start.ts";
 import { runSnapshotVerify } from "./snapshot.ts";
 import type { SnapshotVerifyOptions } from "./snapshot.ts";
 import { stressCommand } from "./stress.ts";
-import { runTraceCut, runTraceInfo, runTraceVerify } from "./trace.ts";
+import { runTraceCut, runTraceInfo, runTraceSwitches, runTraceVerify } from "./trace.ts";
 import type { Told, TraceCutOptions, TraceVerifyOptions } from "./trace.ts";
 
 /** What a command leaves behind. */
@@ -131,6 +131,20 @@ async function tell(context: Context, told: Promise<Told<object>>, { json }: Jso
   return putOut(context, { ...(await told), json });
 }
 
+function addTraceSwitches(trace: Command, context: Context, ending: Ending): void {
+  trace
+    .command("switches")
+    .description(
+      "replay it under every preset and with every switch the other way round, and tell what each brings",
+    )
+    .argument("<file>", "the trace, compressed with gzip")
+    .option("--json <file>", JSON_ABOUT)
+    .addHelpText("after", EXIT_CODES + example("umbra trace switches scenarios/traces/pae.trace.gz"))
+    .action(async (file: string, flags: JsonFlag) => {
+      ending.code = await tell(context, runTraceSwitches(file, context), flags);
+    });
+}
+
 function addTrace(program: Command, context: Context, ending: Ending): void {
   const trace = program
     .command("trace")
@@ -158,6 +172,7 @@ function addTrace(program: Command, context: Context, ending: Ending): void {
     .action(async (file: string, { json, ...flags }: TraceVerifyOptions & PagingFlag & JsonFlag) => {
       ending.code = await tell(context, runTraceVerify(file, withPaging(flags), context), jsonFlag(json));
     });
+  addTraceSwitches(trace, context, ending);
   trace
     .command("info")
     .description("tell what is in a recorded guest")

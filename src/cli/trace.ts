@@ -1,11 +1,13 @@
-/** `umbra trace verify | info | cut`: recorded guests. */
+/** `umbra trace verify | switches | info | cut`: recorded guests. */
+import { verifyEachSwitch } from "../engines/replay/each-switch.ts";
 import { cutTrace } from "../engines/replay/cut-trace.ts";
 import { traceInfo } from "../engines/replay/trace-info.ts";
 import { verifyTrace } from "../engines/replay/verify.ts";
 import { wholeNumber } from "../engines/usage.ts";
+import { eachSwitchText, isRight } from "../report/each-switch-text.ts";
 import { progressLine } from "../report/progress.ts";
 import { cutText, traceInfoText } from "../report/trace-text.ts";
-import type { CutResult, TraceInfoResult, VerifyResult } from "../report/types.ts";
+import type { CutResult, EachSwitchResult, TraceInfoResult, VerifyResult } from "../report/types.ts";
 import { mismatchesOf, verifyText } from "../report/verify-text.ts";
 import { ExitCode, exitCodeOf, failureLine } from "./context.ts";
 import type { Context } from "./context.ts";
@@ -56,6 +58,25 @@ export async function runTraceVerify(
     );
     const code = verifyExitCode(result);
     return { result, text: verifyText(result, context.paint), code, failure: failureLine(code, result) };
+  } finally {
+    progress.stop();
+  }
+}
+
+/** Replays a trace under every preset and with every switch the other way round. Throws UsageError for bad input. */
+export async function runTraceSwitches(file: string, context: TraceContext): Promise<Told<EachSwitchResult>> {
+  const progress = progressLine("trace switches", context.showsProgress);
+  try {
+    const result = await verifyEachSwitch(file, {
+      interruption: context.interruption,
+      onProgress: (fraction) => {
+        progress.update(fraction, "");
+      },
+    });
+    const wrong = result.runs.find((run) => !isRight(run))?.result;
+    const code = wrong === undefined ? ExitCode.ok : verifyExitCode(wrong);
+    const failure = wrong === undefined ? undefined : failureLine(code, wrong);
+    return { result, text: eachSwitchText(result, context.paint), code, failure };
   } finally {
     progress.stop();
   }

@@ -6,6 +6,7 @@ import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { conform } from "../../src/engines/conform.ts";
 import { planMutants, runMutants } from "../../src/engines/explore/mutants/mutants.ts";
+import { verifyEachSwitch } from "../../src/engines/replay/each-switch.ts";
 import { cutTrace } from "../../src/engines/replay/cut-trace.ts";
 import { traceInfo } from "../../src/engines/replay/trace-info.ts";
 import { verifyTrace } from "../../src/engines/replay/verify.ts";
@@ -64,6 +65,11 @@ const RESULTS: readonly { schema: string; what: string; make: () => object | Pro
   { schema: "stress", what: "a run that is stuck", make: () => stress("deadlocks", {}) },
   { schema: "compare", what: "a comparison", make: compare },
   { schema: "trace-verify", what: "a replay", make: () => verifyTrace({ file: short }) },
+  {
+    schema: "trace-switches",
+    what: "replays under several settings",
+    make: () => verifyEachSwitch(short, {}, [{ preset: "talk", set: "prefetch=off" }]),
+  },
   { schema: "trace-info", what: "what is in a trace", make: () => traceInfo(short) },
   { schema: "trace-cut", what: "a cut", make: () => cut },
   {
