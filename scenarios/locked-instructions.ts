@@ -11,6 +11,8 @@ const ABSENT = 256;
 /** The counter in plain memory, and behind it what each vCPU has added to both. */
 const PLAIN = 0;
 const OWN = 64;
+/** Ends the code: an emulator that executes ahead comes no further. */
+const HLT = 0xf4;
 /** A bit that hardware does not look at: the entry remains absent. */
 const STEP = 2;
 
@@ -39,9 +41,11 @@ export default defineScenario({
     tables.mapPage(root, VIEW, counters, { flags: RIGHTS });
     tables.mapPage(root, VIEW + PAGE, table, { flags: RIGHTS });
     const bytes = addition(locked);
+    const codeBytes = bytes.length;
+    bytes.push(HLT);
     for (let at = 0; at < bytes.length; at += 4)
       loader.ram.writeWord(code * PAGE + at, wordOf(bytes.slice(at, at + 4)));
-    return { root, counters, table, codeBytes: bytes.length };
+    return { root, counters, table, codeBytes };
   },
 
   programs: [

@@ -197,7 +197,8 @@ export class MemoryOperations {
   }
 
   /**
-   * Executes machine code from `start` on until RIP is `end`. `bits` is what the code segment says: 16, 32, or 64. Code
+   * Executes machine code from `start` on until RIP is `end`, where there must be a HLT or the like: an emulator that
+   * executes ahead knows of no end. `bits` is what the code segment says: 16, 32, or 64. Code
    * that runs while other code does, in an interrupt or a fault, saves and restores the registers around it.
    */
   runCode(start: number, end: number, bits = this.format === "4level" ? 64 : 32): void {

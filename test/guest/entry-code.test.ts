@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import { entryCode } from "../../src/guest/kernel/entry-code.ts";
 import type { Kernel } from "../../src/guest/kernel/kernel.ts";
 import { PERSONALITIES } from "../../src/guest/kernel/address-map.ts";
+import { PRESETS } from "../../src/hypervisor/machine-config.ts";
 import { GUEST_FORMATS } from "../../src/guest/scenario.ts";
 import { readSource } from "../source.ts";
 import { GuestMachine } from "./guest-machine.ts";
@@ -64,7 +65,10 @@ for (const format of GUEST_FORMATS) {
     `a kernel of ${format} with a %s does the same with and without machine code`,
     (personality) => {
       const [byCode, byOperations] = [true, false].map((machineCode) => {
-        const guest = new GuestMachine({ format });
+        const guest = new GuestMachine({
+          format,
+          config: { switches: PRESETS[machineCode ? "xen-3.3" : "talk"] },
+        });
         const kernel = guest.start({ personality, machineCode, areas: [{ start: HOME, pages: 4 }] });
         const seen = exercise(kernel);
         expect(guest.findings).toEqual([]);

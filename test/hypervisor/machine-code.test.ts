@@ -1,5 +1,6 @@
 /** Machine code that writes pagetables: executed, or fetched anew through the guest's own tables and emulated (spec 4.9). */
 import { describe, expect, test } from "vitest";
+import type { Switches } from "../../src/hypervisor/machine-config.ts";
 import { leafTypeOf } from "../../src/hypervisor/shadow/shadow-type.ts";
 import { Status } from "../../src/machine/exits.ts";
 import { Processor } from "../../src/machine/x86/processor.ts";
@@ -27,8 +28,8 @@ type Values = Readonly<Partial<Record<number, bigint>>>;
 class CodeMachine extends TestMachine {
   readonly processor: Processor;
 
-  constructor(levels: GuestLevels) {
-    super({ levels, switches: { prefetch: false } });
+  constructor(levels: GuestLevels, switches: Partial<Switches> = {}) {
+    super({ levels, switches: { prefetch: false, ...switches } });
     const { tables } = this;
     tables.link(ADDRESS, 2, TABLE);
     const bytes = entryBytes(levels);
@@ -250,6 +251,26 @@ describe.each(FORMATS)("code of a %i-level guest", (levels) => {
     expect(machine.cpu.read(WINDOW)).toBe(0x8027n);
     expect(machine.finish()).toEqual([]);
   });
+});
+
+test("a PAE kernel's two halves of an entry cost one exit with emulate-ahead, and the code behind none", () => {
+  // mov [edi+4], edx; xor ecx, ecx; mov [edi], eax; hlt
+  const code = [0x89, 0x57, 0x04, 0x31, 0xc9, 0x89, 0x07];
+  const entry = entryOf(PAGE + 2, USER_PAGE);
+  const found = [false, true].map((isAhead) => {
+    const machine = new CodeMachine(3, { "emulate-ahead": isAhead });
+    machine.load([0xf4], code.length);
+    const values = { [rdi]: WINDOW, [rax]: entry, [rcx]: 7n, [rdx]: 0n };
+    const faults = machine.countWhile("fault_emulate_write", () => machine.run(code, values));
+    expect(machine.cpu.read(WINDOW, 8)).toBe(entry);
+    expect(machine.value(rcx)).toBe(0n);
+    expect(machine.finish()).toEqual([]);
+    return { faults, pt: machine.count("em_ex_pt"), other: machine.count("em_ex_non_pt") };
+  });
+  expect(found).toEqual([
+    { faults: 2, pt: 0, other: 0 },
+    { faults: 1, pt: 1, other: 1 },
+  ]);
 });
 
 test("16-bit code writes to a table, with 32-bit addresses", () => {

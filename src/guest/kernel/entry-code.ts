@@ -4,6 +4,9 @@
  */
 import type { GuestFormat } from "../scenario.ts";
 
+/** Behind each routine, so that an emulator that executes ahead does not come into the next (spec 5.6). */
+const HLT = 0xf4;
+
 /** What a kernel can do by machine code. */
 export type RoutineName = keyof typeof CODE_32;
 
@@ -108,6 +111,7 @@ export function entryCode(format: GuestFormat): EntryCode {
     const start = bytes.length;
     bytes.push(...code.flat());
     routines[name] = { start, end: bytes.length };
+    bytes.push(HLT);
   }
   return { bytes, routines };
 }
