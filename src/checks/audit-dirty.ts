@@ -15,6 +15,8 @@ import type { AuditView } from "./audit-view.ts";
 const WRITABLE = 2;
 const PAGE_WORDS = 1024;
 const NODE_CHILDREN = 512;
+/** An audit takes nothing and gives nothing back. */
+const NO_PAGES = { canLend: () => false, lendPage: () => mfn(0), takeBack() {} };
 
 /** A page that can be written without a fault is dirty: in the marks of now, or in those a harvest is about to hand over. */
 export const writablePagesAreDirty: Invariant = {
@@ -45,7 +47,7 @@ export const writablePagesAreDirty: Invariant = {
 
 /** Whether a frame is a page whose writes need no logging any more: it is dirty, or it is no page of the guest's memory. */
 function dirtyPages({ machine, memory, frames }: AuditView): (frame: Mfn) => boolean {
-  const trees = new DirtyTrees(memory, { lendPage: () => mfn(0), takeBack() {} });
+  const trees = new DirtyTrees(memory, NO_PAGES, machine.config.ramPages);
   const now = mfn(machine.domain.read(DomainCell.dirtyTree));
   const taken = mfn(machine.domain.read(DomainCell.harvestTree));
   return (frame) => {

@@ -17,6 +17,8 @@ const LEAF_WORDS = 1 << (LEAF_SHIFT - 5);
 
 /** Where nodes come from. Both are called under the lock of the tree. */
 export interface NodePages {
+  /** Whether so many pages could be lent now. */
+  canLend(pages: number): boolean;
   /** A page of zeros; 0 when none can be had. */
   lendPage(): Mfn;
   /** Takes a page back. */
@@ -27,10 +29,13 @@ export interface NodePages {
 export class DirtyTrees {
   readonly #memory: SharedMemory;
   readonly #pages: NodePages;
+  readonly #lastGfn: number;
 
-  constructor(memory: SharedMemory, pages: NodePages) {
+  /** For a guest of `ramPages` pages: no others are ever dirty. */
+  constructor(memory: SharedMemory, pages: NodePages, ramPages: number) {
     this.#memory = memory;
     this.#pages = pages;
+    this.#lastGfn = Math.max(ramPages - 1, 0);
   }
 
   /** Whether a page is dirty. */
@@ -82,7 +87,9 @@ export class DirtyTrees {
 
   #releaseNode(node: Mfn, level: number): void {
     if (level > 1) {
-      for (let index = 0; index <= NODE_MASK; index++) {
+      // Of a node there are as many children as gfns need: nearly all guests have but one at each level.
+      const last = Math.min(this.#lastGfn >>> childShift(level), NODE_MASK);
+      for (let index = 0; index <= last; index++) {
         const child = mfn(this.#memory.loadWord((node << 10) | index));
         if (child !== 0) this.#releaseNode(child, level - 1);
       }
@@ -105,6 +112,10 @@ function wordOf(leaf: Mfn, gfn: number): number {
 
 /** Cell of a node's link to the child for a page. Gfns have 28 bits, so the top node has but one child. */
 function childCell(node: Mfn, level: number, gfn: number): number {
-  const shift = LEAF_SHIFT + (level - 2) * NODE_SHIFT;
-  return (node << 10) | (shift > 31 ? 0 : (gfn >>> shift) & NODE_MASK);
+  return (node << 10) | ((gfn >>> childShift(level)) & NODE_MASK);
+}
+
+/** Log2 of the pages below a child of a node; those of the top node have more than there are gfns. */
+function childShift(level: number): number {
+  return Math.min(LEAF_SHIFT + (level - 2) * NODE_SHIFT, 31);
 }

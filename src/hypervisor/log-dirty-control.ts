@@ -56,12 +56,15 @@ export class LogDirtyControl {
     const { lock, domain, pause, paging } = this.parts;
     pause.pause();
     lock.acquire(LockSite.domctl);
-    // Every writable mapping has to be made anew under the new rule.
-    paging.dropMappings();
-    if (!domain.isDead()) domain.write(DomainCell.logDirty, 1);
+    const hasRoom = this.#log.hasRoom();
+    if (hasRoom && !domain.isDead()) {
+      // Every writable mapping has to be made anew under the new rule.
+      paging.dropMappings();
+      domain.write(DomainCell.logDirty, 1);
+    }
     lock.release();
     pause.unpause();
-    return this.#leave(DONE);
+    return this.#leave(hasRoom ? DONE : DomctlAnswer.noMemory);
   }
 
   /** Ends logging and forgets what is dirty. */

@@ -14,9 +14,10 @@ import { LockSite } from "../locks/lock-class.ts";
 import type { RecursiveLock } from "../locks/lock.ts";
 import type { CounterSet } from "../machine/counter-set.ts";
 import type { Walker } from "../machine/walker.ts";
-import { DirtyTrees } from "./dirty-tree.ts";
+import { DIRTY_TREE_LEVELS, DirtyTrees } from "./dirty-tree.ts";
 import type { NodePages } from "./dirty-tree.ts";
 import type { Domain } from "./domain.ts";
+import type { MachineConfig } from "./machine-config.ts";
 
 const SITE_LOG_DIRTY = LockSite.log_dirty;
 const TOP_LEVEL = 4;
@@ -28,6 +29,7 @@ export interface LogDirtyBase {
   readonly frames: FrameTable;
   readonly lock: RecursiveLock;
   readonly counters: CounterSet;
+  readonly config: MachineConfig;
 }
 
 /** The log of one domain, as one thread sees it. */
@@ -39,7 +41,7 @@ export class LogDirty {
   constructor(base: LogDirtyBase, pages: NodePages) {
     this.base = base;
     this.#pages = pages;
-    this.trees = new DirtyTrees(base.memory, pages);
+    this.trees = new DirtyTrees(base.memory, pages, base.config.ramPages);
   }
 
   /** Whether writes are logged. Without the lock it may have changed by the time that it is acted upon. */
@@ -73,6 +75,11 @@ export class LogDirty {
     for (let level = 1; level <= TOP_LEVEL; level++)
       if (((walker.writtenLevels >>> level) & 1) !== 0)
         this.markFrame(mfn((walker.entryCell[level] ?? 0) >>> 10));
+  }
+
+  /** Whether there are pages for two trees, of a harvest and of what is written meanwhile. Callers hold the lock. */
+  hasRoom(): boolean {
+    return this.#pages.canLend(2 * DIRTY_TREE_LEVELS);
   }
 
   /** Whether a page has been written since the last harvest. Callers hold the lock. */

@@ -42,7 +42,14 @@ export function richMachine(
   isOutOfSync = false,
 ): TestMachine {
   const switches = { "out-of-sync": isOutOfSync };
-  const machine = new TestMachine({ levels, paging, vcpus: 2, structureCacheEntries: 16, switches });
+  const machine = new TestMachine({
+    levels,
+    paging,
+    vcpus: 2,
+    structureCacheEntries: 16,
+    poolPages: 300,
+    switches,
+  });
   const trees = [machine.tables, machine.newTables()];
   for (const tree of trees) {
     for (let index = 0; index < 4; index++) tree.map(ADDRESS + BigInt(index * 4096), PAGE + index, USER_PAGE);

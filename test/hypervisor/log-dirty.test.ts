@@ -13,7 +13,7 @@ const HARVESTS = ["clean", "cleanRunning"] as const;
 
 /** A guest with eight pages mapped side by side, used by both vCPUs, that is about to be migrated. */
 function logged(levels: GuestLevels, setup: Partial<Setup> = {}): TestMachine {
-  const machine = new TestMachine({ levels, vcpus: 2, ...setup });
+  const machine = new TestMachine({ levels, vcpus: 2, poolPages: 300, ...setup });
   for (let page = 0; page < 8; page++) machine.tables.map(at(page), PAGE + page, USER_PAGE);
   for (const cpu of machine.cpus) cpu.boot();
   for (const cpu of machine.cpus) for (let page = 0; page < 8; page++) cpu.write(at(page), 1n);
@@ -256,9 +256,20 @@ describe("the pool", () => {
     expect(machine.finish()).toEqual([]);
   });
 
+  test("that has too little to begin with is not logged", () => {
+    const machine = TestMachine.running({ levels: 4, vcpus: 2, poolPages: 0 });
+    const { toolstack } = machine;
+    expect([toolstack.dirty.enable(), toolstack.dirty.peek(bitmap())]).toEqual([
+      DomctlAnswer.noMemory,
+      DomctlAnswer.wrongMode,
+    ]);
+    expect(machine.finish()).toEqual([]);
+  });
+
   test("that has nothing to lend makes the harvest fail, not the guest", () => {
     // The least that a pool may have lends seven pages; two trees of four nodes are more.
-    const machine = logged(4, { poolPages: 0, ramPages: PAGES });
+    const machine = logged(4);
+    machine.toolstack.setAllocation(0);
     const { dirty } = machine.toolstack;
     machine.cpu.write(at(1), 1n);
     const bits = bitmap();

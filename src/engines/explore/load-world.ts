@@ -104,13 +104,14 @@ function preparationOf(
   mutant: Mutant,
   { guest }: ScenarioTarget,
 ): Pick<ScenarioSetup, "prepare" | "skipsTeardown" | "endsDomain"> {
-  const { freePoolPages, endsDomain = false } = mutant;
+  const { freePoolPages, logsDirty, endsDomain = false } = mutant;
   return {
     prepare: (machine, shared) => {
       prepareMachine(machine, {
         guest,
         shared,
         freePoolPages,
+        logsDirty,
         prologue: (cpu) => {
           mutant.prologue(cpu, shared);
         },

@@ -12,6 +12,7 @@ const BEGINNINGS: readonly (readonly [beginning: string, oracle: Oracle])[] = [
   ["guest-entries", "ADBIT"],
   ["lock-", "LOCK"],
   ["deadlock", "LOCK"],
+  ["dirty", "DIRTY"],
 ];
 
 /** Watching checks that an oracle needs; the others look when an execution is over, or sit in the model. */
@@ -23,6 +24,7 @@ const WATCHING: Readonly<Record<Oracle, string | undefined>> = {
   ADBIT: "memory",
   REF: undefined,
   LOCK: "locks",
+  DIRTY: undefined,
 };
 
 /** The oracle that a check's findings are; undefined for those of none. */

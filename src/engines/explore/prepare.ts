@@ -4,7 +4,7 @@ import type { GuestFormat } from "../../guest/scenario.ts";
 import type { HostedVcpu, Machine } from "../../hypervisor/machine.ts";
 import { LockSite } from "../../locks/lock-class.ts";
 import type { Clock } from "../../memory/clock.ts";
-import { DomainCell } from "../../memory/domain-area.ts";
+import { DomainCell, DomctlAnswer } from "../../memory/domain-area.ts";
 import { vcpuId } from "../../memory/units.ts";
 
 /** What is done to make it ready. */
@@ -13,6 +13,8 @@ export interface Preparation {
   readonly shared: unknown;
   /** Pages that the shadow pool is left with. */
   readonly freePoolPages?: number | undefined;
+  /** Whether writes are logged from the beginning. */
+  readonly logsDirty?: boolean | undefined;
   /** Run by each vCPU, one after another. */
   prologue(cpu: Cpu, shared: unknown): void;
 }
@@ -24,6 +26,7 @@ const NO_LIMITS = { isOver: () => false };
 export function prepareMachine(machine: Machine, preparation: Preparation): void {
   const { vcpus } = machine.config;
   const all: HostedVcpu[] = [];
+  if (preparation.logsDirty === true) logWrites(machine);
   for (let id = 0; id < vcpus; id++) {
     const hosted = machine.createVcpu(vcpuId(id), STANDING_CLOCK);
     const { vcpu } = hosted;
@@ -41,6 +44,11 @@ export function prepareMachine(machine: Machine, preparation: Preparation): void
     shrinkPool(machine, first, preparation.freePoolPages);
   // Flushes that later vCPUs asked for are acknowledged: nothing is owed when an execution begins.
   for (const { vcpu } of all) vcpu.stop();
+}
+
+function logWrites(machine: Machine): void {
+  const answer = machine.createToolstack(STANDING_CLOCK).dirty.enable();
+  if (answer !== DomctlAnswer.done) throw new Error(`writes cannot be logged: ${String(answer)}`);
 }
 
 /** Leaves the pool with so many free pages, by the toolstack's hand, before any vCPU is made. */

@@ -36,6 +36,10 @@ export class HapPool implements NodePages {
     return this.pagesInAll();
   }
 
+  canLend(pages: number): boolean {
+    return this.#hap.domain.read(DomainCell.poolFree) >= pages;
+  }
+
   /** A page for the tree of dirty pages, zeroed; 0 when there is none left. */
   lendPage(): Mfn {
     return this.lend(ShadowType.dirty_tree);

@@ -14,10 +14,15 @@ export class P2mPages implements NodePages {
     this.#shadow = shadow;
   }
 
+  canLend(pages: number): boolean {
+    const { pool, domain } = this.#shadow;
+    return domain.read(DomainCell.poolTotal) >= pool.leastTotal() + pages;
+  }
+
   /** A zeroed page; 0 when the pool needs what it has. It may destroy shadows, if no reserve was made for it. */
   lendPage(): Mfn {
     const { pool, domain } = this.#shadow;
-    if (domain.read(DomainCell.poolTotal) <= pool.leastTotal()) return mfn(0);
+    if (!this.canLend(1)) return mfn(0);
     if (!pool.prealloc(ShadowType.dirty_tree, 1)) return mfn(0);
     const page = pool.alloc(ShadowType.dirty_tree, 1, 0);
     domain.increase(DomainCell.p2mPages, 1);

@@ -5,7 +5,7 @@ import type { HostedVcpu } from "../../../hypervisor/machine.ts";
 import type { MachineConfig } from "../../../hypervisor/machine-config.ts";
 
 /** A kind of check, by the tag that the list of historical bugs gives it. */
-export type Oracle = "RACE" | "INV" | "XLATE" | "UAF" | "REF" | "LOCK" | "ADBIT";
+export type Oracle = "RACE" | "INV" | "XLATE" | "UAF" | "REF" | "LOCK" | "ADBIT" | "DIRTY";
 
 /**
  * A mutant. Its module exports its smallest scenario as default, and this as `mutant`. Under the scheduler the module is
@@ -22,6 +22,8 @@ export interface Mutant<Shared = unknown> {
   readonly machine?: Partial<MachineConfig>;
   /** Pages that the shadow pool has left when executions begin; those of the minimum when left out. */
   readonly freePoolPages?: number;
+  /** Whether writes are logged from before the prologue on. */
+  readonly logsDirty?: boolean;
   /** Whether vCPU 0's thread takes the domain apart when its program is over, in the middle of the execution. */
   readonly endsDomain?: boolean;
   /** What each vCPU does before executions begin: one vCPU after another, unscheduled and without the mutation. */
