@@ -19,7 +19,7 @@ export default defineScenario({
   slide: "unshadowing by refcount, zero writes and bogus contents: spec 3.13, 4.11, 5.5",
   guests: ["2level", "pae", "4level"],
   vcpus: { min: 1, max: 16, default: 4 },
-  options: { map: "one-to-one", areas: 12 },
+  options: { map: "one-to-one", areas: 12, hint: 0 },
   choices: { map: PERSONALITIES },
   machine: (vcpus, { areas }) => ({ ramPages: 384 + vcpus * (areas * (PAGES_PER_AREA + 3) + 48) }),
 
@@ -36,7 +36,7 @@ export default defineScenario({
   },
 
   programs: [
-    function shell(cpu, { kernel: image }, { areas }) {
+    function shell(cpu, { kernel: image }, { areas, hint }) {
       const kernel = Kernel.start(cpu, image);
       const stamps = new PrivateStamps(cpu, areas * PAGES_PER_AREA);
       let space = kernel.enterNewSpace();
@@ -57,6 +57,7 @@ export default defineScenario({
           // Exec: the same address space, emptied, tables and all.
           for (let area = 0; area < areas; area++) kernel.memory.unmapWithTables(kernel.area(area));
         } else {
+          if (hint > 0) cpu.announceDeath();
           kernel.exitSpace();
           if (cpu.oneIn(4)) kernel.pages.giveAll();
           space = kernel.enterNewSpace();

@@ -17,6 +17,7 @@ import type { Vcpu } from "../machine/vcpu.ts";
 import { MemoryOperations, PANIC_VECTOR, highHalf } from "./memory-operations.ts";
 import { GuestPanic, MachineStopped } from "./program-ends.ts";
 import { Random } from "./random.ts";
+import { Hypercall } from "./ports.ts";
 import type { GuestFormat } from "./scenario.ts";
 
 /** When a run is over: the time is, or somebody asked for the end. The engine supplies it. */
@@ -139,6 +140,12 @@ export class Cpu extends MemoryOperations implements InterruptHandler {
   hypercall(operation: number, first: number, second: number): number {
     this.#must(this.vcpu.hypercall(operation, first, second), "hypercall");
     return this.vcpu.resultLow;
+  }
+
+  /** Tells the hypervisor that the process whose root is loaded is about to be taken apart. */
+  announceDeath(): void {
+    const { vcpu } = this;
+    this.hypercall(Hypercall.pagetableDying, vcpu.register(VcpuCell.cr3Low), vcpu.register(VcpuCell.cr3High));
   }
 
   /** Wakes a vCPU from HLT, for no other reason. */

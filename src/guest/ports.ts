@@ -54,4 +54,4 @@ export interface Toolstack {
 }
 
 /** Operations of the `hypercall` instruction. */
-export const Hypercall = { nothing: 0, vcpuCount: 1 } as const;
+export const Hypercall = { nothing: 0, vcpuCount: 1, pagetableDying: 2 } as const;

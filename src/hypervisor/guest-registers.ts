@@ -78,7 +78,7 @@ export class GuestRegisters {
     return Status.done;
   }
 
-  /** Hypercalls: 0 does nothing, 1 asks for the number of vCPUs. */
+  /** Hypercalls: 0 does nothing, 1 asks for the number of vCPUs; 2 is a hint, which a mode may heed or not. */
   hypercall(operation: number): number {
     if (this.#domain.isDead()) return Status.stopped;
     this.#vcpu.resultLow = operation === 1 ? this.#vcpu.layout.sizes.vcpus : 0;

@@ -28,6 +28,8 @@ export const SWITCHES = {
     "remember what walks answered, for emulation and MMIO, until the guest flushes (spec 10.5)",
   "emulate-ahead":
     "execute up to four operations of a PAE guest behind an emulated store, for the other half (spec 5.6)",
+  "pagetable-dying":
+    "heed the guest's hint that a process is dying: unshadow its tables at the first zero (spec 4.11)",
 } as const;
 
 /** The name of a switch. */
@@ -66,7 +68,7 @@ const SINCE_TALK: readonly SwitchName[] = [
 ];
 
 /** What Umbra adds to that. */
-const SINCE_XEN_3_3: readonly SwitchName[] = [];
+const SINCE_XEN_3_3: readonly SwitchName[] = ["pagetable-dying"];
 
 function switchesOn(names: readonly SwitchName[]): Switches {
   return recordOf(SWITCH_NAMES, (name) => names.includes(name));

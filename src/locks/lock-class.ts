@@ -33,6 +33,7 @@ export const LockSite = {
   log_dirty: 20,
   domctl: 21,
   nested_fault: 22,
+  pagetable_dying: 23,
 } as const;
 
 /** The name of a place that takes locks. */

@@ -50,6 +50,7 @@ export const COUNTERS = {
   mappings: "removals of all mappings of a page",
   mappings_bf: "removals of all mappings by brute force",
   early_unshadow: "pages unshadowed early after two zero writes",
+  pagetable_dying: "processes that the guest has said to be dying",
   unshadow: "calls to unshadow a page",
   up_pointer: "shadows excised through their upward link, the only reference",
   unshadow_bf: "shadows that needed a scan to be excised",

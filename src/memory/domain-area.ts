@@ -51,6 +51,8 @@ export const DomainCell = {
   heapHead: 24,
   heapTail: 25,
   heapFree: 26,
+  /** 1 once the guest has said of a process that it is dying (spec 4.11). */
+  dyingAnnounced: 27,
   /** 1 while writes are logged (spec 11). */
   logDirty: 32,
   /** Top node of the tree of dirty pages, 0 while nothing is dirty; bits set in it; marks for which no page was left. */

@@ -28,6 +28,7 @@ export const FRAME_FIELD_NAMES = [
   "generation",
   "sibling",
   "writes",
+  "dying",
 ] as const;
 
 /** Fields that may also be read without the paging lock. */
@@ -95,6 +96,7 @@ export class FrameTable {
   readonly #generation: number;
   readonly #sibling: number;
   readonly #writes: number;
+  readonly #dying: number;
 
   constructor(memory: SharedMemory, layout: Layout) {
     const { offset } = layout.regions.records;
@@ -119,6 +121,7 @@ export class FrameTable {
     this.#generation = field("generation");
     this.#sibling = field("sibling");
     this.#writes = field("writes");
+    this.#dying = field("dying");
   }
 
   /** What the frame is used for, a `FrameUse`. */
@@ -250,5 +253,13 @@ export class FrameTable {
   }
   setGeneration(frame: Mfn, value: number): void {
     this.#memory.storeGuarded(this.#generation + frame, value);
+  }
+
+  /** Guest page: 1 while it is the root table of a process that the guest has said to be dying. */
+  dying(frame: Mfn): number {
+    return this.#memory.loadGuarded(this.#dying + frame);
+  }
+  setDying(frame: Mfn, value: number): void {
+    this.#memory.storeGuarded(this.#dying + frame, value);
   }
 }

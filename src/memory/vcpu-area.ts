@@ -71,6 +71,8 @@ export const VcpuCell = {
   mayEmulateFast: 54,
   /** hap: machine frame of the top p2m table; 0 while hardware walks shadows, or before the vCPU is initialised. */
   nestedRoot: 55,
+  /** 1 from the announcement that the process on this vCPU is dying to its next load of CR3. */
+  pagetableDying: 56,
   /** Number of the last stamp that this vCPU has begun to store, for the guest's memory oracle. Not part of the machine. */
   stampBegun: 64,
   /** Pages that this vCPU put out of sync: three frames, 0 for none (spec 7.2). */
@@ -101,6 +103,7 @@ export const VCPU_CELL_GUARDS: Readonly<Partial<Record<keyof typeof VcpuCell, Ce
   snapshots: { guard: "paging lock", because: "pages of the pool, which go with the slots" },
   fixups: { guard: "paging lock", because: "writable mappings are made and revoked under the lock" },
   registers: { guard: "private", because: "a vCPU's instructions and its emulator run on its own thread" },
+  pagetableDying: { guard: "paging lock", because: "goes with what early unshadow makes of a zero" },
   lastEmulatedFrame: {
     guard: "private",
     anybody: "accesses",

@@ -255,12 +255,13 @@ export class Emulation {
     return physical.low === 0;
   }
 
-  /** The second zero in a row into one page: it is being cleared for another use. */
+  /** The second zero in a row into one page, or the first of a dying process: it is being cleared for another use. */
   #checkEarlyUnshadow(): void {
-    const { memory, vcpu, switches, pages, counters, unshadow } = this.#shadow;
+    const { memory, vcpu, switches, pages, counters, unshadow, dying } = this.#shadow;
     const cell = vcpu.area + VcpuCell.lastEmulatedFrame;
     const frame = mfn(this.#first);
-    if (switches["early-unshadow"] && memory.loadGuarded(cell) === frame && pages.isPagetable(frame)) {
+    const isSecond = memory.loadGuarded(cell) === frame;
+    if (switches["early-unshadow"] && dying.isEnough(frame, isSecond) && pages.isPagetable(frame)) {
       counters.add(Counter.early_unshadow);
       unshadow.removeShadows(frame, true, false);
     }

@@ -319,12 +319,13 @@ export class FaultHandler {
    * So is one to two pages, as the other page's walk may be the one that goes through it.
    */
   #emulate(errorCode: number, frame: Mfn): number {
-    const { counters, unshadow, emulation, domain } = this.#shadow;
+    const { counters, unshadow, emulation, domain, dying } = this.#shadow;
     if ((errorCode & USER) !== 0 && !emulation.crossesPages() && !this.#isWalkedTable(frame)) {
       counters.add(FAULT_EMULATE_FAILED);
       unshadow.removeShadows(frame, false, true);
       return domain.isDead() ? ANSWER_STOP : ANSWER_RETRY;
     }
+    dying.unshadowDead(frame);
     const answer = this.#emulateInTurn(frame);
     return domain.isDead() ? ANSWER_STOP : answer;
   }

@@ -64,7 +64,7 @@ export class Destruction {
   }
 
   #promote(frame: Mfn, type: number): void {
-    const { frames, vcpu, freeWalk, outOfSync } = this.#shadow;
+    const { frames, vcpu, freeWalk, outOfSync, switches } = this.#shadow;
     if ((frames.shadowFlags(frame) & SHADOWED) === 0) freeWalk.noteChange();
     outOfSync.resyncPage(frame);
     if (frames.typecount(frame) !== 0) {
@@ -73,6 +73,8 @@ export class Destruction {
         `mfn 0x${frame.toString(16)} becomes a pagetable while ${String(frames.typecount(frame))} writable mappings remain`,
       );
     }
+    if (switches["pagetable-dying"] && (frames.shadowFlags(frame) & SHADOWED) === 0)
+      frames.setDying(frame, 0);
     frames.setShadowFlags(frame, frames.shadowFlags(frame) | SHADOWED | (1 << type));
   }
 

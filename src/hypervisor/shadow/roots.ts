@@ -27,10 +27,11 @@ export class Roots {
    * have the order of spec 9.2: write access is revoked while the old root still serves the guesses.
    */
   updateCr3(): void {
-    const { lock, counters, guest, vcpu, fastEmulate, translations, outOfSync } = this.#shadow;
+    const { lock, counters, guest, vcpu, fastEmulate, translations, outOfSync, dying } = this.#shadow;
     lock.acquire(LockSite.update_cr3);
     fastEmulate.forget();
     translations.forgetAll();
+    dying.forget();
     counters.add(Counter.update_cr3);
     const format = guest.format();
     // While the old tree still serves the guesses.

@@ -14,6 +14,9 @@ import { dropAll } from "./domain-teardown.ts";
 import { invalidatePage } from "./invlpg.ts";
 import type { Shadow } from "./shadow.ts";
 
+/** The number of the hypercall that says that a process is dying: `Hypercall` of the guest. */
+const PAGETABLE_DYING = 2;
+
 /** The shadow mode of one vCPU, or of the toolstack's thread. */
 export class ShadowPaging implements PagingInterface {
   readonly guest: GuestState;
@@ -60,7 +63,10 @@ export class ShadowPaging implements PagingInterface {
     return invalidatePage(this.shadow, low, high);
   }
 
-  hypercall(operation: number): number {
+  hypercall(operation: number, first: number, second: number): number {
+    const { switches, dying, domain } = this.shadow;
+    if (operation === PAGETABLE_DYING && switches["pagetable-dying"] && !domain.isDead())
+      dying.announce(first, second);
     return this.#registers.hypercall(operation);
   }
 

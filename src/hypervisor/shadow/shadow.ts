@@ -33,6 +33,7 @@ import { Destruction } from "./make-destroy.ts";
 import { OutOfSync } from "./out-of-sync.ts";
 import { P2mPages } from "./p2m-pages.ts";
 import { PageReferences } from "./page-references.ts";
+import { PagetableDying } from "./pagetable-dying.ts";
 import { PagingModes } from "./paging-modes.ts";
 import { Pool } from "./pool.ts";
 import { Prefetch } from "./prefetch.ts";
@@ -93,6 +94,7 @@ export class Shadow implements PagingBase {
   readonly fastEmulate: FastEmulate;
   readonly ahead: EmulateAhead;
   readonly skipVerify: SkipVerify;
+  readonly dying: PagetableDying;
   readonly translations: TranslationCache;
   readonly fault: FaultHandler;
   readonly outOfSync: OutOfSync;
@@ -136,6 +138,7 @@ export class Shadow implements PagingBase {
     this.freeWalk = new LockFreeWalk(this);
     this.fastEmulate = new FastEmulate(this);
     this.ahead = new EmulateAhead(this);
+    this.dying = new PagetableDying(this);
     this.skipVerify = new SkipVerify(this);
     this.translations = new TranslationCache(this);
     this.fault = new FaultHandler(this);
