@@ -92,6 +92,7 @@ export default defineScenario({
   guests: ["2level", "pae", "4level"],
   vcpus: { min: 1, max: 16, default: 3 },
   options: {
+    remap: false,
     map: "one-to-one",
     harvest: "by-turns",
     pages: 24,
@@ -105,6 +106,7 @@ export default defineScenario({
 
   boot(loader, { map, pages, scratchPages }) {
     const file = loader.consecutivePages(pages);
+    const balloon = loader.page();
     const kernel = loader.kernel({
       personality: map,
       dataWords: ledgerWords(pages),
@@ -113,7 +115,7 @@ export default defineScenario({
         { start: SCRATCH, pages: scratchPages * loader.vcpus },
       ],
     });
-    return { kernel, file, ramPages: loader.ram.pages };
+    return { kernel, file, balloon, ramPages: loader.ram.pages };
   },
 
   programs: [
@@ -140,7 +142,7 @@ export default defineScenario({
     },
   ],
 
-  toolstack(toolstack, { file, ramPages }, { harvest, pages, rounds, every, part }) {
+  toolstack(toolstack, { file, balloon, ramPages }, { harvest, pages, rounds, every, part, remap }) {
     const range =
       part === 0 ? { first: 0, pages: ramPages, words: WORDS } : { first: file, pages, words: part };
     const destination = new Destination(toolstack, ramPages, range);
@@ -151,6 +153,12 @@ export default defineScenario({
       let isComplete = true;
       for (let round = 0; round < rounds && isComplete; round++) {
         toolstack.letRun(every);
+        if (remap) {
+          toolstack.movePage(file + toolstack.random(pages));
+          // What is given back holds poison, which has to arrive too.
+          if (toolstack.random(2) === 0) toolstack.removePage(balloon);
+          else toolstack.addPage(balloon);
+        }
         isComplete = destination.receiveDirty(isPaused);
       }
       toolstack.pauseDomain();

@@ -31,22 +31,7 @@ const ALL = [
   "M22",
 ];
 /** Those that a few thousand executions are enough for; what each is found by is its row's business. */
-const QUICK = [
-  "M01",
-  "M02",
-  "M05",
-  "M06",
-  "M07",
-  "M08",
-  "M09",
-  "M14",
-  "M16",
-  "M18",
-  "M19",
-  "M20",
-  "M21",
-  "M22",
-];
+const QUICK = ["M01", "M02", "M05", "M07", "M08", "M09", "M14", "M16", "M18", "M19", "M20", "M21", "M22"];
 const MINUTES = 60_000;
 
 test("there is one for each row that the model has the parts for", () => {
