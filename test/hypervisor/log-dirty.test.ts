@@ -2,18 +2,21 @@
 import { describe, expect, test } from "vitest";
 import { DomainCell, DomctlAnswer } from "../../src/memory/domain-area.ts";
 import { FORMATS, KERNEL_PAGE, USER_PAGE, entryOf } from "./guest-tables.ts";
-import type { GuestLevels } from "./guest-tables.ts";
 import { TestMachine } from "./test-machine.ts";
 import type { Setup } from "./test-machine.ts";
 
 const ADDRESS = 0x1000_0000n;
 const PAGE = 0x80;
 const PAGES = 256;
+/** Both modes of assistance answer alike. */
+const MACHINES = (["shadow", "hap"] as const).flatMap((paging) =>
+  FORMATS.map((levels) => ({ paging, levels })),
+);
 const HARVESTS = ["clean", "cleanRunning"] as const;
 
 /** A guest with eight pages mapped side by side, used by both vCPUs, that is about to be migrated. */
-function logged(levels: GuestLevels, setup: Partial<Setup> = {}): TestMachine {
-  const machine = new TestMachine({ levels, vcpus: 2, poolPages: 300, ...setup });
+function logged(setup: Partial<Setup> = {}): TestMachine {
+  const machine = new TestMachine({ levels: 4, vcpus: 2, poolPages: 300, ...setup });
   for (let page = 0; page < 8; page++) machine.tables.map(at(page), PAGE + page, USER_PAGE);
   for (const cpu of machine.cpus) cpu.boot();
   for (const cpu of machine.cpus) for (let page = 0; page < 8; page++) cpu.write(at(page), 1n);
@@ -44,16 +47,16 @@ function harvest(machine: TestMachine, how: (typeof HARVESTS)[number] = "clean")
   return gfns;
 }
 
-describe.each(FORMATS)("with %i levels", (levels) => {
+describe.each(MACHINES)("$paging, $levels levels", (setup) => {
   test("what was written before is clean, and what is only read stays so", () => {
-    const machine = logged(levels);
+    const machine = logged(setup);
     for (let page = 0; page < 8; page++) machine.cpu.read(at(page));
     expect(harvest(machine)).toEqual([]);
     expect(machine.finish()).toEqual([]);
   });
 
   test.each(HARVESTS)("each harvest (%s) has what was written since the last, by whomever", (how) => {
-    const machine = logged(levels);
+    const machine = logged(setup);
     const [first, second] = machine.cpus;
     first?.write(at(0), 1n);
     second?.write(at(3), 1n);
@@ -67,7 +70,7 @@ describe.each(FORMATS)("with %i levels", (levels) => {
   });
 
   test("a look at the marks leaves them", () => {
-    const machine = logged(levels);
+    const machine = logged(setup);
     machine.cpu.write(at(1), 1n);
     const bits = bitmap();
     for (let time = 0; time < 2; time++) {
@@ -80,7 +83,7 @@ describe.each(FORMATS)("with %i levels", (levels) => {
   });
 
   test("a store to a pagetable is logged, and so are A and D that a walk sets", () => {
-    const machine = logged(levels);
+    const machine = logged(setup);
     const entry = machine.tables.entryAt(at(0), 1);
     const table = Math.floor(entry / 4096);
     machine.cpu.write(at(7), 1n);
@@ -95,7 +98,7 @@ describe.each(FORMATS)("with %i levels", (levels) => {
   });
 
   test("what a device writes is logged, and what the toolstack does to the p2m", () => {
-    const machine = logged(levels);
+    const machine = logged(setup);
     machine.toolstack.deviceWrite((PAGE + 2) * 4096, 1);
     expect(harvest(machine)).toEqual([PAGE + 2]);
     machine.toolstack.movePage(PAGE + 3);
@@ -107,8 +110,31 @@ describe.each(FORMATS)("with %i levels", (levels) => {
     expect(machine.finish()).toEqual([]);
   });
 
+  test("a domain that is taken apart while it is logged leaves nothing", () => {
+    const machine = logged(setup);
+    machine.cpu.write(at(1), 1n);
+    machine.toolstack.dirty.takeMarks();
+    machine.cpu.write(at(2), 1n);
+    expect(machine.finish()).toEqual([]);
+  });
+
+  test("switched off, nothing is logged and nothing is left", () => {
+    const machine = logged(setup);
+    machine.cpu.write(at(1), 1n);
+    const { domain } = machine.machine;
+    const lent = domain.read(DomainCell.p2mPages);
+    expect(machine.toolstack.dirty.disable()).toBe(DomctlAnswer.done);
+    machine.cpu.write(at(2), 1n);
+    expect(domain.read(DomainCell.p2mPages)).toBe(lent - 4);
+    expect(machine.toolstack.dirty.enable()).toBe(DomctlAnswer.done);
+    expect(harvest(machine)).toEqual([]);
+    expect(machine.finish()).toEqual([]);
+  });
+});
+
+describe.each(FORMATS)("shadows of %i levels", (levels) => {
   test("prefetch maps a clean page read-only, a dirty one as the guest has it", () => {
-    const machine = logged(levels);
+    const machine = logged({ levels });
     machine.cpu.write(at(1), 1n);
     machine.cpu.write(at(2), 1n);
     expect(machine.countWhile("fault", () => machine.cpu.write(at(1), 2n))).toBe(0);
@@ -116,34 +142,11 @@ describe.each(FORMATS)("with %i levels", (levels) => {
     expect(harvest(machine)).toEqual([PAGE + 1, PAGE + 2, PAGE + 3]);
     expect(machine.finish()).toEqual([]);
   });
-
-  test("a domain that is taken apart while it is logged leaves nothing", () => {
-    const machine = logged(levels);
-    machine.cpu.write(at(1), 1n);
-    machine.locked((shadow) => {
-      shadow.logDirty.takeMarks();
-    });
-    machine.cpu.write(at(2), 1n);
-    expect(machine.finish()).toEqual([]);
-  });
-
-  test("switched off, nothing is logged and nothing is left", () => {
-    const machine = logged(levels);
-    machine.cpu.write(at(1), 1n);
-    const { domain } = machine.shadow;
-    expect(domain.read(DomainCell.p2mPages)).toBe(4);
-    expect(machine.toolstack.dirty.disable()).toBe(DomctlAnswer.done);
-    machine.cpu.write(at(2), 1n);
-    expect(domain.read(DomainCell.p2mPages)).toBe(0);
-    expect(machine.toolstack.dirty.enable()).toBe(DomctlAnswer.done);
-    expect(harvest(machine)).toEqual([]);
-    expect(machine.finish()).toEqual([]);
-  });
 });
 
 describe("what cannot be done is refused, and changes nothing", () => {
   test("to switch on what is on; to harvest, look at, or switch off what is off", () => {
-    const machine = logged(4);
+    const machine = logged();
     const { dirty } = machine.toolstack;
     expect(dirty.enable()).toBe(DomctlAnswer.wrongMode);
     expect(dirty.disable()).toBe(DomctlAnswer.done);
@@ -158,7 +161,7 @@ describe("what cannot be done is refused, and changes nothing", () => {
   });
 
   test.each([0, 7, 9])("a bitmap of %i words for 256 pages", (words) => {
-    const machine = logged(4);
+    const machine = logged();
     const { dirty } = machine.toolstack;
     machine.cpu.write(at(1), 1n);
     const bits = new Int32Array(words).fill(-1);
@@ -170,7 +173,7 @@ describe("what cannot be done is refused, and changes nothing", () => {
   });
 
   test("anything on a dying domain, and on one that is taken apart", () => {
-    const machine = logged(4);
+    const machine = logged();
     machine.cpu.write(at(1), 1n);
     const { dirty } = machine.toolstack;
     const all = (): number[] => [
@@ -188,7 +191,7 @@ describe("what cannot be done is refused, and changes nothing", () => {
   });
 
   test("a domain to itself, until its vCPU has ended", () => {
-    const machine = logged(4);
+    const machine = logged();
     const own = machine.machine.controlBy(machine.cpu.hosted).dirty;
     // Until now it is paused, for logging has just begun.
     machine.cpu.read(at(0));
@@ -205,7 +208,7 @@ describe("a harvest of more than can be copied at once", () => {
   const ramPages = 2048;
 
   test.each(HARVESTS)("goes on where it was, and others are told that the domain is busy (%s)", (how) => {
-    const machine = logged(4, { ramPages });
+    const machine = logged({ ramPages });
     const { dirty } = machine.toolstack;
     machine.cpu.write(at(1), 1n);
     const entry = machine.tables.entryAt(at(9), 1);
@@ -234,7 +237,7 @@ describe("a harvest of more than can be copied at once", () => {
   });
 
   test("ends with a domain that dies in the middle of it, and nothing is left", () => {
-    const machine = logged(4, { ramPages });
+    const machine = logged({ ramPages });
     const { dirty } = machine.toolstack;
     machine.cpu.write(at(1), 1n);
     const bits = new Int32Array(ramPages / 32);
@@ -247,7 +250,7 @@ describe("a harvest of more than can be copied at once", () => {
 
 describe("the pool", () => {
   test("lends pages for marks, and reserves them for faults", () => {
-    const machine = logged(4);
+    const machine = logged();
     const { pool } = machine.shadow;
     expect(pool.reserveBeside(7)).toBe(4);
     expect(pool.reserveBeside(9)).toBe(0);
@@ -268,7 +271,7 @@ describe("the pool", () => {
 
   test("that has nothing to lend makes the harvest fail, not the guest", () => {
     // The least that a pool may have lends seven pages; two trees of four nodes are more.
-    const machine = logged(4);
+    const machine = logged();
     machine.toolstack.setAllocation(0);
     const { dirty } = machine.toolstack;
     machine.cpu.write(at(1), 1n);
@@ -291,7 +294,7 @@ describe("the pool", () => {
   });
 
   test("has no fewer pages than its least, no more than there are, and counts those that it lent", () => {
-    const machine = logged(4, { poolPages: 400, poolPagesMax: 500 });
+    const machine = logged({ poolPages: 400, poolPagesMax: 500 });
     machine.cpu.write(at(1), 1n);
     const { toolstack } = machine;
     const least = 128 * 2 + 6 + 1;

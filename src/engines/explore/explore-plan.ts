@@ -125,6 +125,10 @@ async function targetOf(
   const mutant = request.mutant === undefined ? null : mutantUrl(request.mutant);
   // A mutant has a scenario of its own, which makes the machine ready for it.
   const isPrepared = own !== undefined || url === mutant;
+  if (machine.paging === "hap" && (isPrepared || mutant !== null)) {
+    const name = request.mutant ?? request.scenario;
+    throw new UsageError(`paging=hap: ${name} is a bug of shadow mode, and its scenario is made for that`);
+  }
   const machineOfMutant = isPrepared ? (await importMutant(url)).machine : undefined;
   const small = request.isWhole === true ? undefined : scenario.small;
   const vcpus = vcpusOf(scenario, small?.vcpus, request.vcpus);

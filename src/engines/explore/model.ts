@@ -155,7 +155,7 @@ class ScheduledToolstack implements Toolstack {
   }
 
   violation(check: string, message: string): void {
-    this.#domain.shadow.vcpu.reportViolation(check, message);
+    this.#domain.base.vcpu.reportViolation(check, message);
   }
 
   destroy(): void {

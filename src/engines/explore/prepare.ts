@@ -54,8 +54,12 @@ function logWrites(machine: Machine): void {
 /** Leaves the pool with so many free pages, by the toolstack's hand, before any vCPU is made. */
 export function leavePoolPages(machine: Machine, pages: number): void {
   const hosted = machine.resumeVcpu(vcpuId(machine.config.vcpus), STANDING_CLOCK);
+  const { paging } = hosted;
   hosted.vcpu.start();
-  shrinkPool(machine, hosted, pages);
+  // In hap a pool has no least size but what it has lent.
+  if (machine.config.paging === "hap")
+    paging.setAllocation(paging.allocation() - machine.domain.read(DomainCell.poolFree) + pages);
+  else shrinkPool(machine, hosted, pages);
   hosted.vcpu.stop();
 }
 

@@ -111,7 +111,7 @@ export class WorkerToolstack implements Toolstack {
   }
 
   violation(check: string, message: string): void {
-    this.#domain.shadow.vcpu.reportViolation(check, message);
+    this.#domain.base.vcpu.reportViolation(check, message);
   }
 
   destroy(): void {

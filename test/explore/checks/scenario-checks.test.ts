@@ -36,6 +36,15 @@ describe("the model as it is", () => {
     expect(result.found).toEqual({});
     expect(result).toMatchObject({ executions: 12, failed: 0 });
   });
+
+  test.each(["map-unmap-shootdown", "linear-map-writes", "p2m-under-load", "mode-switches"])(
+    "has nothing to find in %s in hap mode",
+    async (scenario) => {
+      const result = await explorer.run({ ...base, scenario, machine: { ...CACHED, paging: "hap" } });
+      expect(result.found).toEqual({});
+      expect(result).toMatchObject({ executions: 12, failed: 0 });
+    },
+  );
 });
 
 test("vCPUs compete for the last pages of the pool in every execution of tiny-pool", async () => {
@@ -52,9 +61,19 @@ interface Planted extends Pick<RunRequest, "scenario"> {
   /** The one kind of failure that must be among those found, with its message. */
   readonly finds: string;
   readonly says: RegExp;
+  /** The assistance mode; shadow unless said. */
+  readonly paging?: "hap";
 }
 
 const PLANTED: readonly Planted[] = [
+  {
+    fault: "cachesNextFrame",
+    scenario: "map-unmap-shootdown",
+    paging: "hap",
+    check: "memory",
+    finds: "translation",
+    says: /the tables now say frame/,
+  },
   {
     fault: "flushesOnlyItself",
     scenario: "map-unmap-shootdown",
@@ -158,7 +177,7 @@ const PLANTED: readonly Planted[] = [
 describe("the planted fault", () => {
   test.each(PLANTED)(
     "$fault is found by $check as $finds",
-    async ({ scenario, fault, check, finds, says }) => {
+    async ({ scenario, fault, check, finds, says, paging }) => {
       // Ends at the failure that is looked for, whatever checks inside the model say before.
       const request = {
         ...base,
@@ -167,7 +186,7 @@ describe("the planted fault", () => {
         checks: [check],
         seed: PLANTED_SEED,
         executions: 400,
-        machine: CACHED,
+        machine: paging === undefined ? CACHED : { ...CACHED, paging },
         finds,
       };
       const { found } = await explorer.run(request);

@@ -10,6 +10,7 @@ import { EntrySetter } from "../../../src/hypervisor/shadow/set-entry.ts";
 import { LockSite } from "../../../src/locks/lock-class.ts";
 import { RecursiveLock } from "../../../src/locks/lock.ts";
 import { FaultAnswer } from "../../../src/machine/exits.ts";
+import { Tlb } from "../../../src/machine/tlb.ts";
 import { NO_MFN, mfn } from "../../../src/memory/units.ts";
 import type { Mfn } from "../../../src/memory/units.ts";
 
@@ -47,6 +48,16 @@ export function ignoresInvlpg({ paging, vcpu }: HostedVcpu): void {
     vcpu.memory.loadWord(vcpu.area);
     return false;
   };
+}
+
+/** hap: the TLB gets another frame than the walk in two dimensions came to. */
+export function cachesNextFrame({ vcpu }: HostedVcpu): void {
+  class Shifting extends Tlb {
+    override insert(low: number, high: number, frame: number, flags: number): void {
+      super.insert(low, high, frame + 1, flags);
+    }
+  }
+  Object.assign(vcpu, { tlb: new Shifting(vcpu.memory, vcpu.layout, vcpu.id) });
 }
 
 /** A guest entry that was propagated loses the A bit that the walk has just set. */
