@@ -24,6 +24,9 @@ export const SHORT_OF_PAGES: { readonly reuse: ReuseOrder; readonly switches: Sw
   switches: { ...PRESETS.talk, pinning: false },
 };
 
+/** The talk's machine with out-of-sync shadows. */
+export const OUT_OF_SYNC: Switches = { ...PRESETS.talk, "out-of-sync": true };
+
 const PAGE = 4096;
 /** Where 64-bit Linux maps all memory: the first place that a hypervisor guesses when it looks for a page's mapping. */
 const DIRECT_MAP = -0x7800_0000_0000;
