@@ -65,6 +65,7 @@ const SINCE_TALK: readonly SwitchName[] = [
   "skip-verify",
   "translation-cache",
   "emulate-ahead",
+  "out-of-sync",
 ];
 
 /** What Umbra adds to that. */

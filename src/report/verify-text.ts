@@ -32,8 +32,8 @@ export function verifyText(result: VerifyResult, paint: Paint): string {
 }
 
 function comparisons(result: VerifyResult): string {
-  const { tableMismatches } = result;
-  return table(
+  const { tableMismatches, legalDifferences } = result;
+  const compared = table(
     ["compared", "number", "mismatches"],
     [
       ["translations", count(result.fills), count(result.fillMismatches)],
@@ -42,6 +42,8 @@ function comparisons(result: VerifyResult): string {
       ["tables at the end", "", tableMismatches === null ? "not compared" : count(tableMismatches)],
     ],
   );
+  if (legalDifferences === 0) return compared;
+  return `${compared}\n  ${counted(legalDifferences, "A bit")} left unset, as a TLB that keeps its translation leaves it`;
 }
 
 /** What the machine had to do with it: its shadows, or in hap its hardware. */

@@ -20,6 +20,7 @@ import { noCounts, SHOWN_MAX } from "./outcome.ts";
 import type { Mismatch } from "./outcome.ts";
 import { describeAccess, describeEnd, describeStore } from "./record-text.ts";
 import { RefusedWalks } from "./refused-walks.ts";
+import { StaleMarks } from "./stale-marks.ts";
 
 const DONE = Status.done;
 const FILL = RecordType.fill;
@@ -36,6 +37,8 @@ export class Judge implements ReplayJudge {
   readonly #turns: Turns;
   readonly #ramBytes: number;
   readonly #refused: RefusedWalks;
+  /** With out-of-sync shadows: what they may leave undone. */
+  readonly #stale: StaleMarks | null;
   readonly #old: GuestBytes;
   /** Whether memory held what the store at hand was recorded to overwrite. */
   #isOldValue = true;
@@ -48,18 +51,21 @@ export class Judge implements ReplayJudge {
     view: GuestView,
     turns: Turns,
     trace: { readonly ramBytes: number; readonly cpus: number },
+    isOutOfSync: boolean,
   ) {
     this.#vcpu = vcpu;
     this.#view = view;
     this.#turns = turns;
     this.#ramBytes = trace.ramBytes;
     this.#refused = new RefusedWalks(trace.cpus);
+    this.#stale = isOutOfSync ? new StaleMarks(trace.cpus) : null;
     this.#old = new GuestBytes(view);
   }
 
   scanned(record: TraceCursor): void {
     if (record.cpu === this.#vcpu.id) this.counts.replayed++;
     this.#refused.note(record);
+    this.#stale?.note(record);
   }
 
   accessing(): void {
@@ -96,9 +102,13 @@ export class Judge implements ReplayJudge {
     this.#old.read(physical, a, this.#nextPage(record));
     const differing = (this.#old.low ^ zLow) & sizeMask(a);
     const differingHigh = a === 8 ? this.#old.high ^ zHigh : 0;
-    this.#isOldValue =
-      (differing | differingHigh) === 0 ||
-      ((differing & ~this.#looseBits(physical, 0)) | (differingHigh & ~this.#looseBits(physical, 4))) === 0;
+    this.#isOldValue = true;
+    if ((differing | differingHigh) === 0) return;
+    const low = differing & ~this.#looseBits(physical, 0);
+    const high = differingHigh & ~this.#looseBits(physical, 4);
+    if ((low | high) === 0) return;
+    this.#isOldValue = ((low & ~this.#staleBits(physical)) | (high & ~this.#staleBits(physical + 4))) === 0;
+    if (this.#isOldValue) this.counts.legalDifferences++;
   }
 
   stored(record: TraceCursor, status: number): void {
@@ -232,6 +242,11 @@ export class Judge implements ReplayJudge {
     if (address % 4 !== 0) return 0;
     if (!this.#turns.isCausal) return this.#refused.looseBits(address);
     return this.#view.format() === 2 || address % 8 === 0 ? HARDWARE_BITS : 0;
+  }
+
+  /** Bits of a word that an out-of-sync shadow may have left unset. */
+  #staleBits(address: number): number {
+    return this.#stale === null || address % 4 !== 0 ? 0 : this.#stale.looseBits(address);
   }
 
   #show(record: TraceCursor, what: string, low: number, high: number, stored: readonly number[]): void {

@@ -22,6 +22,8 @@ export interface Counts {
   faultMismatches: number;
   stores: number;
   storeMismatches: number;
+  /** Differences that out-of-sync shadows may make, each proved from the trace; no mismatches. */
+  legalDifferences: number;
 }
 
 /** What one vCPU's replay came to. */
@@ -49,5 +51,6 @@ export function noCounts(): Counts {
     faultMismatches: 0,
     stores: 0,
     storeMismatches: 0,
+    legalDifferences: 0,
   };
 }

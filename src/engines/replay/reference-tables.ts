@@ -7,6 +7,7 @@ import { TraceCursor } from "../../guest/trace/cursor.ts";
 import { RecordType } from "../../guest/trace/record.ts";
 import { PAGE_BYTES } from "../../memory/units.ts";
 import { RefusedWalks } from "./refused-walks.ts";
+import { StaleMarks } from "./stale-marks.ts";
 
 /** A and D. */
 const HARDWARE_BITS = 0x60;
@@ -20,18 +21,23 @@ export interface TableMismatch {
   readonly address: number;
   readonly expected: number;
   readonly got: number;
+  /** Whether it is an A that an out-of-sync shadow may have left unset. */
+  readonly isLegal: boolean;
 }
 
 /** Builds the tables as they are after the whole trace. */
 export class ReferenceTables {
   readonly #pages = new Map<number, Int32Array>();
   readonly #refused: RefusedWalks;
+  readonly #stale: StaleMarks | null;
 
-  constructor(words: Int32Array, cpus: number, crossings: Crossings) {
+  constructor(words: Int32Array, cpus: number, crossings: Crossings, isOutOfSync: boolean) {
     this.#refused = new RefusedWalks(cpus);
+    this.#stale = isOutOfSync ? new StaleMarks(cpus) : null;
     for (const record = new TraceCursor(words); record.next();) {
       this.#take(record, crossings);
       this.#refused.note(record);
+      this.#stale?.note(record);
     }
   }
 
@@ -51,7 +57,10 @@ export class ReferenceTables {
         const address = page + index * 4;
         const got = readWord(address);
         const loose = ignoresHardwareBits ? HARDWARE_BITS : this.#refused.looseBits(address);
-        if (((expected ^ got) & ~loose) !== 0) yield { address, expected, got };
+        const differing = (expected ^ got) & ~loose;
+        if (differing === 0) continue;
+        const isLegal = (differing & ~(this.#stale?.looseBits(address) ?? 0)) === 0;
+        yield { address, expected, got, isLegal };
       }
     }
   }

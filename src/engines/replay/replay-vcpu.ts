@@ -33,7 +33,7 @@ export function replayVcpu(
   prepare?.(hosted);
   const view = new GuestView(machine, hosted);
   const turns = new Turns(vcpu, order);
-  const judge = new Judge(vcpu, view, turns, trace);
+  const judge = new Judge(vcpu, view, turns, trace, machine.config.switches["out-of-sync"]);
   const words = new Int32Array(trace.bytes);
   vcpu.start();
   const isFinished = new TraceProgram(vcpu, { words, cpus: trace.cpus }, turns, view, judge).run();

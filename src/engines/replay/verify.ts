@@ -93,6 +93,7 @@ function resultOf(plan: VerifyPlan, machine: Machine, end: ReplayEnd): VerifyRes
   const mismatches = outcomes.flatMap(({ first }) => first).toSorted((a, b) => a.record - b.record);
   const tables = end.outcome === "completed" ? compareTables(plan, machine, outcomes) : null;
   if (tables !== null) mismatches.push(...tables.first);
+  const compared = sumCounts(outcomes);
   const words = wordsOf(trace);
   const counters = sumCounters(machine);
   const { memory, layout } = machine;
@@ -110,7 +111,8 @@ function resultOf(plan: VerifyPlan, machine: Machine, end: ReplayEnd): VerifyRes
     reason: end.reason,
     signal: end.signal,
     records: trace.records,
-    ...sumCounts(outcomes),
+    ...compared,
+    legalDifferences: compared.legalDifferences + (tables?.legal ?? 0),
     tableMismatches: tables?.count ?? null,
     violations: violationsOf(machine, end),
     ...evidence(counters),
@@ -134,13 +136,23 @@ function compareTables(
   { trace, order }: VerifyPlan,
   machine: Machine,
   outcomes: readonly ReplayOutcome[],
-): { count: number; first: Mismatch[] } {
+): { count: number; legal: number; first: Mismatch[] } {
   const crossings = new Map(outcomes.flatMap((outcome) => outcome.crossings));
-  const reference = new ReferenceTables(wordsOf(trace), trace.cpus, crossings);
+  const reference = new ReferenceTables(
+    wordsOf(trace),
+    trace.cpus,
+    crossings,
+    machine.config.switches["out-of-sync"],
+  );
   const ram = machine.guestRam();
   const first: Mismatch[] = [];
   let count = 0;
+  let legal = 0;
   for (const mismatch of reference.compare((address) => ram.readWord(address), order === "causal")) {
+    if (mismatch.isLegal) {
+      legal++;
+      continue;
+    }
     count++;
     if (first.length >= SHOWN_MAX) continue;
     first.push({
@@ -151,7 +163,7 @@ function compareTables(
       entries: [mismatch.address],
     });
   }
-  return { count, first };
+  return { count, legal, first };
 }
 
 function sumCounts(outcomes: readonly ReplayOutcome[]): Counts {
@@ -164,6 +176,7 @@ function sumCounts(outcomes: readonly ReplayOutcome[]): Counts {
     sum.faultMismatches += each.faultMismatches;
     sum.stores += each.stores;
     sum.storeMismatches += each.storeMismatches;
+    sum.legalDifferences += each.legalDifferences;
   }
   return sum;
 }

@@ -12,7 +12,7 @@ export function replayPart(machine: Machine, hosted: HostedVcpu, { trace }: Trac
   const { vcpu } = hosted;
   const view = new GuestView(machine, hosted);
   const turns = new Turns(vcpu, "causal");
-  const judge = new Judge(vcpu, view, turns, trace);
+  const judge = new Judge(vcpu, view, turns, trace, machine.config.switches["out-of-sync"]);
   const words = new Int32Array(trace.bytes);
   vcpu.start();
   const isFinished = new TraceProgram(vcpu, { words, cpus: trace.cpus }, turns, view, judge).run();

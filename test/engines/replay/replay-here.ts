@@ -53,7 +53,7 @@ export function replayHere(
   } as const;
   const outcome = replayVcpu(task, prepare);
   const ram = machine.guestRam();
-  const reference = new ReferenceTables(words, 1, new Map(outcome.crossings));
+  const reference = new ReferenceTables(words, 1, new Map(outcome.crossings), false);
   const tables = Array.from(
     reference.compare((address) => ram.readWord(address), false),
     tableMismatchText,
