@@ -5,6 +5,7 @@
 import type { AnyNode } from "acorn";
 import { ACCESSORS } from "./accessors.ts";
 import type { Accessor } from "./accessors.ts";
+import { refusalsOfAtomics } from "./atomics-names.ts";
 import { isBuiltinMethod } from "./builtins.ts";
 import { Names, VALUE, namesOf, ownName } from "./names.ts";
 import { propertyName } from "./nodes.ts";
@@ -75,7 +76,11 @@ export class Colouring {
 
   /** Everything that cannot be translated, in the order of the modules. */
   refusals(): Refusal[] {
-    return [...this.modules.values()].flatMap(({ units }) => units.flatMap((unit) => refusalsOf(unit, this)));
+    const isGlobal = (name: string, unit: CodeUnit): boolean => this.#names.isGlobal(name, unit);
+    return [...this.modules.values()].flatMap((module) => {
+      const refusals = module.units.flatMap((unit) => refusalsOf(unit, this));
+      return module.isRaw ? refusals.concat(refusalsOfAtomics(module, isGlobal)) : refusals;
+    });
   }
 
   /** One round; whether anything was coloured in it. */

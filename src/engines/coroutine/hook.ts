@@ -35,7 +35,8 @@ export class RefusedError extends Error {
   readonly refusals: readonly Refusal[];
 
   constructor(refusals: readonly Refusal[]) {
-    super(refusals.map(({ url, line, reason }) => `${pathOf(url)}:${String(line)}: ${reason}`).join("\n"));
+    const lines = refusals.map(({ url, line, reason }) => `${pathOf(url)}:${String(line)}: ${reason}`);
+    super([...new Set(lines)].join("\n"));
     this.name = "RefusedError";
     this.refusals = refusals;
   }

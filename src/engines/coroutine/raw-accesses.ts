@@ -2,6 +2,7 @@
 import type { CallExpression } from "acorn";
 import { AccessKind } from "./accessors.ts";
 import type { Accessor } from "./accessors.ts";
+import { ATOMICS_BY_NAME } from "./atomics-names.ts";
 import { propertyName } from "./nodes.ts";
 
 /** A call of a function of `Atomics` or of a primitive of programs under test. */
@@ -82,7 +83,8 @@ function atomicsCall(function_: string): RawCall | undefined {
   if (function_ === "isLockFree") return undefined;
   const accessor = ATOMICS.get(function_);
   if (accessor !== undefined) return { name, accessor, refusal: undefined, isCertain: true };
-  return { name, accessor: atomic(update), refusal: `${name} cannot be explored`, isCertain: true };
+  const refusal = function_ === "" ? ATOMICS_BY_NAME : `${name} cannot be explored`;
+  return { name, accessor: atomic(update), refusal, isCertain: true };
 }
 
 /** Methods that access a typed array any number of times, or hand its elements to somebody. */

@@ -56,7 +56,8 @@ export function reasonAgainst(unit: CodeUnit, colouring: Colouring): string | un
   if (node === null) return undefined;
   if ("async" in node && node.async) return `the async function${spaced(name)} reaches shared memory`;
   if ("generator" in node && node.generator) return `the generator${spaced(name)} reaches shared memory`;
-  if (kind === "method" && (unit.module.isRaw ? isImplicitMethod(name) : isBuiltinMethod(name)))
+  const isMember = kind === "method" || (unit.module.isRaw && context !== null && isMemberContext(context));
+  if (isMember && (unit.module.isRaw ? isImplicitMethod(name) : isBuiltinMethod(name)))
     return `the method ${name} reaches shared memory, but is called as one of JavaScript's own: give it another name`;
   if (kind === "arrow" && unit.usesThis) return "an arrow function that uses `this` reaches shared memory";
   return context === null ? undefined : reasonAgainstPlace(unit, context, colouring);

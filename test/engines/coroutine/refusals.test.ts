@@ -183,8 +183,60 @@ test.each([
     text: "const f = (a, l) => l.map((i) => Atomics.load(a, i));",
     reason: "a callback reaches shared memory: whoever calls it cannot wait for it",
   },
+  {
+    what: "a conversion that is assigned",
+    text: "const f = (q, a) => { q.toString = function () { return Atomics.load(a, 0); }; };",
+    reason:
+      "the method toString reaches shared memory, but is called as one of JavaScript's own: give it another name",
+  },
+  {
+    what: "a conversion of all objects of a class",
+    text: "class Q {} Q.prototype.valueOf = function () { return Atomics.load(this.a, 0); };",
+    reason:
+      "the method valueOf reaches shared memory, but is called as one of JavaScript's own: give it another name",
+  },
+  {
+    what: "a conversion that is a field",
+    text: "const f = (a) => ({ toJSON: () => Atomics.load(a, 0) });",
+    reason:
+      "the method toJSON reaches shared memory, but is called as one of JavaScript's own: give it another name",
+  },
 ])("refuses $what of a user", ({ text, reason }) => {
   expect(refused(text, true)).toEqual([`a.ts:1: ${reason}`]);
+});
+
+test.each([
+  "const { load } = Atomics;",
+  "const A = Atomics;",
+  "const L = Atomics.load;",
+  "const f = (g) => g(Atomics);",
+  "const f = (g) => g(Atomics.load);",
+  "const f = (a) => globalThis.Atomics.load(a, 0);",
+  'const f = (a) => globalThis["Atomics"].load(a, 0);',
+  "const { Atomics: A } = globalThis;",
+  "const f = (a) => { const { Atomics } = globalThis; return Atomics.load(a, 0); };",
+  'const f = () => Reflect.get(globalThis, "Atomics");',
+  'const f = () => Object.getOwnPropertyDescriptor(globalThis, "Atomics");',
+  "const f = (a) => Atomics.load.call(Atomics, a, 0);",
+  "const f = (a) => Reflect.apply(Atomics.load, null, [a, 0]);",
+  "const f = (a, name) => Atomics[name](a, 0);",
+  "const f = () => ({ Atomics });",
+  "const f = () => ({ ...Atomics });",
+])("refuses Atomics under another name: %s", (text) => {
+  const reason =
+    "Atomics is reached by another way than a call such as Atomics.load(array, 0), which alone is seen: write that";
+  expect(refused(`\n${text}`, true)).toEqual([`a.ts:2: ${reason}`]);
+});
+
+test.each([
+  'const f = (a) => Atomics["load"](a, 0);',
+  "const f = (a) => Atomics?.load(a, 0) + Atomics.load?.(a, 0);",
+  'const f = (a) => (typeof Atomics === "undefined" ? 0 : Atomics.load(a, 0));',
+  "const f = (Atomics) => Atomics.other;",
+  "const f = () => ({ Atomics: 1 });",
+  'const f = (g) => g("Atomics");',
+])("does not refuse Atomics by its name: %s", (text) => {
+  expect(refused(text, true)).toEqual([]);
 });
 
 test.each([
