@@ -31,6 +31,7 @@ function build(tsc) {
   rmSync(dist, { recursive: true, force: true });
   execFileSync(process.execPath, [tsc, "-p", join(ROOT, "tsconfig.build.json")], { stdio: "inherit" });
   cpSync(join(ROOT, "scenarios/traces"), join(dist, "scenarios/traces"), { recursive: true });
+  cpSync(join(ROOT, "scenarios/costs"), join(dist, "scenarios/costs"), { recursive: true });
   cpSync(join(ROOT, "package.json"), join(dist, "package.json"));
   for (const file of readdirSync(dist, { recursive: true })) {
     if (!file.endsWith(".js")) continue;

@@ -7,6 +7,7 @@ import { putOut } from "./json-file.ts";
 import { PAGING_ABOUT, withPaging } from "./paging-flag.ts";
 import type { PagingFlag } from "./paging-flag.ts";
 import { exploreCommand } from "./explore.ts";
+import { simulateCommand } from "./simulate.ts";
 import { listCommand } from "./list.ts";
 import { mutantsCommand } from "./mutants.ts";
 import { replayCommands } from "./replay.ts";
@@ -55,6 +56,7 @@ export function createProgram(context: Context, version: string, ending: Ending)
     ending.code = code;
   };
   adopt(program, exploreCommand(context, end));
+  adopt(program, simulateCommand(context, end));
   for (const command of replayCommands(context, end)) adopt(program, command);
   adopt(program, mutantsCommand(context, end));
   addTrace(program, context, ending);

@@ -55,7 +55,8 @@ const STRUCTURE_CACHE_MAX = 1024;
 
 const OUT_OF_SYNC_AFTER_MAX = 1024;
 
-const LOCK_KINDS = ["test-and-set", "ticket"] as const satisfies readonly MachineConfig["lockKind"][];
+/** Every kind of lock. */
+export const LOCK_KINDS = ["test-and-set", "ticket"] as const satisfies readonly MachineConfig["lockKind"][];
 const PAGING_MODES = ["shadow", "hap"] as const satisfies readonly MachineConfig["paging"][];
 const REUSE_ORDERS = [
   "first-in-first-out",

@@ -157,6 +157,14 @@ export function machineWish(
   return { ramPages: DEFAULT_RAM_PAGES, ...wish };
 }
 
+/** The vCPUs that a scenario takes where each is a thread, or has a bit of a word: not more than 32. */
+export function fewerVcpus({ vcpus: { min, max } }: Scenario): {
+  readonly min: number;
+  readonly max: number;
+} {
+  return { min, max: Math.min(max, CPUS_MAX) };
+}
+
 /** Why a value is no scenario, as ends of the sentence "the scenario …"; empty if it is one. */
 export function scenarioFaults(value: unknown): string[] {
   if (typeof value !== "object" || value === null)
@@ -170,7 +178,7 @@ export function scenarioFaults(value: unknown): string[] {
   if (!isListOf(field.get("guests"), isGuestFormat))
     faults.push(`runs no guest of ${GUEST_FORMATS.join(", ")}`);
   if (!isVcpuRange(field.get("vcpus")))
-    faults.push("has no range of vCPUs with 1 ≤ min ≤ default ≤ max ≤ 32");
+    faults.push("has no range of vCPUs with 1 ≤ min ≤ default ≤ max ≤ 1024");
   if (!areOptions(field.get("options"))) faults.push("has options that are not numbers, strings or booleans");
   if (typeof field.get("boot") !== "function") faults.push("has no function boot");
   if (!isListOf(field.get("programs"), isFunction)) faults.push("has no programs");
@@ -181,6 +189,9 @@ export function scenarioFaults(value: unknown): string[] {
   }
   return faults;
 }
+
+/** Most vCPUs of a machine. Only a simulation has as many; a kernel of `loader.kernel` takes `CPUS_MAX`. */
+export const VCPUS_MAX = 1024;
 
 /** Most vCPUs that a guest kernel can run on: its sets of CPUs are the bits of one word. */
 export const CPUS_MAX = 32;
@@ -203,7 +214,7 @@ function isVcpuRange(value: unknown): boolean {
   const [min, normal, max] = [range.get("min"), range.get("default"), range.get("max")].map(Number);
   if (min === undefined || normal === undefined || max === undefined) return false;
   if (![min, normal, max].every((count) => Number.isInteger(count))) return false;
-  return min >= 1 && min <= normal && normal <= max && max <= CPUS_MAX;
+  return min >= 1 && min <= normal && normal <= max && max <= VCPUS_MAX;
 }
 
 function areOptions(value: unknown): boolean {

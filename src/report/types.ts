@@ -16,6 +16,15 @@ export type {
   VcpuRow,
   Violation,
 } from "./stress-result.ts";
+export type {
+  LawRow,
+  SimulateOutcome,
+  SimulateResult,
+  SimulateSettings,
+  SimulatedLockRow,
+  SimulatedPoint,
+  SpentRow,
+} from "./simulate-result.ts";
 export type { StartResult } from "./start-result.ts";
 export type { EachSwitchResult, SwitchRun } from "./each-switch-result.ts";
 export type { VerifyOutcome, VerifyResult } from "./verify-result.ts";

@@ -25,7 +25,30 @@ function file(name: string, text: string): string {
   return path;
 }
 
+const NO_SOURCE = `{ "name": "mine", "cache": {}, "nanos": { "hit": { "value": 1 } }, "counters": {} }`;
+
 test.concurrent.each([
+  { args: ["simulate"], says: "missing required argument 'scenario'" },
+  {
+    args: ["simulate", COUNT, "--vcpus", "1,x"],
+    says: '--vcpus of count wants a whole number from 1 to 8, got "x"',
+  },
+  {
+    args: ["simulate", COUNT, "--lock", "ticket,spin"],
+    says: '--lock wants test-and-set or ticket, or several with commas, got "spin"',
+  },
+  {
+    args: ["simulate", COUNT, "--cost", file("mine.json", NO_SOURCE)],
+    says: `${join(folder, "mine.json")}: nanos.hit.source: wants a text that says where the number is from`,
+  },
+  {
+    args: ["simulate", COUNT, "--cost", "pentium"],
+    says: '--cost wants current-server or core2-2007 or the path of a .json file, got "pentium"',
+  },
+  {
+    args: ["simulate", COUNT, "--set", "lock=ticket"],
+    says: "--set lock: umbra simulate takes the kinds of lock to compare from --lock",
+  },
   { args: [], says: "name a command; umbra --help lists them, umbra start shows Umbra at work" },
   { args: ["bogus"], says: "unknown command 'bogus'" },
   { args: ["stress"], says: "missing required argument 'scenario'" },

@@ -14,6 +14,8 @@ import { runCompare } from "../../src/engines/stress/compare.ts";
 import { makeList } from "../../src/engines/stress/list.ts";
 import { planStress } from "../../src/engines/stress/plan.ts";
 import { runStress } from "../../src/engines/stress/engine.ts";
+import { planSimulate } from "../../src/engines/simulate/simulate-plan.ts";
+import { runSimulate } from "../../src/engines/simulate/sweep.ts";
 import { ROOT } from "../source.ts";
 
 const SCHEMAS = join(ROOT, "docs/schema");
@@ -83,6 +85,17 @@ const RESULTS: readonly { schema: string; what: string; make: () => object | Pro
     make: () => runMutants({ ...planMutants({ ids: ["M18"], seeds: "1" }), points: 100_000 }),
   },
   {
+    schema: "simulate",
+    what: "a sweep",
+    make: async () =>
+      runSimulate(await planSimulate({ scenario: "disjoint-spaces", vcpus: "1,3", milliseconds: "0.1" })),
+  },
+  {
+    schema: "simulate",
+    what: "a sweep in which nobody can go on",
+    make: async () => runSimulate(await planSimulate({ scenario: join(SCENARIOS, "deadlocks.ts") })),
+  },
+  {
     schema: "bench",
     what: "what benchmarks write",
     make: () => ({
@@ -109,6 +122,12 @@ test.each(RESULTS)("$what is a result of the schema $schema", async ({ schema, m
   const result = await make();
   expect(faults(schema, result)).toEqual([]);
   expect(faults(schema, { ...result, undeclared: 1 })).toContain(" must NOT have additional properties");
+});
+
+test.each(globSync("*.json", { cwd: join(ROOT, "scenarios/costs") }))("%s is a cost model", (file) => {
+  const model: unknown = JSON.parse(readFileSync(join(ROOT, "scenarios/costs", file), "utf8"));
+  expect(faults("cost-model", model)).toEqual([]);
+  expect(faults("cost-model", { ...(model as object), nanos: {} })).not.toEqual([]);
 });
 
 test("what a schema names must be there, and be of its kind", async () => {

@@ -14,7 +14,7 @@ import type { ModuleCode } from "./syntax.ts";
 const QUERY = "?coroutine";
 const INDEX_URL = new URL("../../index.ts", import.meta.url).href;
 const DECODER_URL = new URL("../../machine/x86/iced.ts", import.meta.url).href;
-const SCHEDULER_URL = new URL("../explore/scheduler.ts", import.meta.url).href;
+const EXPLORER_URL = new URL("../explore/scheduler.ts", import.meta.url).href;
 /** What stands in for a module under the scheduler, by URL: another, or the module as it is where it uses a library. */
 const SUBSTITUTES: ReadonlyMap<string, string> = new Map([
   [
@@ -27,8 +27,6 @@ const SUBSTITUTES: ReadonlyMap<string, string> = new Map([
 const OWN_URL = new URL("..", import.meta.url).href;
 const RAW_URL = new URL("../explore/raw-access.ts", import.meta.url).href;
 const MODEL_ENTRY_URL = new URL("../explore/model.ts", import.meta.url).href;
-
-const TOOLS = { sites: SITES, schedulerUrl: SCHEDULER_URL, rawUrl: RAW_URL };
 
 /** A module cannot be translated; the message has one line for each reason. */
 export class RefusedError extends Error {
@@ -49,12 +47,22 @@ export interface CoroutineModules {
   readonly address: (url: string) => string;
 }
 
+/** How modules are rewritten. */
+export interface CoroutineOptions {
+  /** They know nothing of Umbra's memory: their `Atomics` and elements of shared arrays are the shared accesses. */
+  readonly isRaw?: boolean;
+  /** URL of the module whose `SCHEDULER` decides what runs next; the explorer's unless said. */
+  readonly schedulerUrl?: string;
+}
+
 /**
  * Registers the hook for the modules at some file URLs and all that they import. Once a thread: sites are numbered as
- * modules are loaded. `isRaw`: they know nothing of Umbra's memory, and their `Atomics` and elements of shared arrays
- * are the shared accesses. Throws RefusedError.
+ * modules are loaded. Throws RefusedError.
  */
-export function registerCoroutines(roots: readonly string[], isRaw = false): CoroutineModules {
+export function registerCoroutines(
+  roots: readonly string[],
+  { isRaw = false, schedulerUrl = EXPLORER_URL }: CoroutineOptions = {},
+): CoroutineModules {
   const modules = collectModules(roots, isRaw);
   const colouring = new Colouring(modules, resolveImport);
   const refusals = colouring.refusals();
@@ -72,7 +80,7 @@ export function registerCoroutines(roots: readonly string[], isRaw = false): Cor
     load(url, context, nextLoad) {
       const module = url.endsWith(QUERY) ? modules.get(url.slice(0, -QUERY.length)) : undefined;
       if (module === undefined) return nextLoad(url, context);
-      const source = rewrite(module, { colouring, ...TOOLS });
+      const source = rewrite(module, { colouring, sites: SITES, schedulerUrl, rawUrl: RAW_URL });
       return { source, format: "module", shortCircuit: true };
     },
   });
@@ -80,7 +88,7 @@ export function registerCoroutines(roots: readonly string[], isRaw = false): Cor
 }
 
 /** The modules at some URLs and all that they import, in the order of their first mention. */
-function collectModules(roots: readonly string[], isRaw = false): ReadonlyMap<string, ModuleCode> {
+function collectModules(roots: readonly string[], isRaw: boolean): ReadonlyMap<string, ModuleCode> {
   const modules = new Map<string, ModuleCode>();
   const pending = [...roots];
   for (let url = pending.shift(); url !== undefined; url = pending.shift()) {

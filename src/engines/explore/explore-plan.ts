@@ -2,7 +2,7 @@
 import { randomInt } from "node:crypto";
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
-import { machineWish } from "../../guest/scenario.ts";
+import { fewerVcpus, machineWish } from "../../guest/scenario.ts";
 import type { Scenario } from "../../guest/scenario.ts";
 import { minimumPool } from "../../hypervisor/machine-config.ts";
 import type { PresetName } from "../../hypervisor/machine-config.ts";
@@ -176,7 +176,7 @@ function workersOf({ workers }: ExploreRequest): number {
 function vcpusOf(scenario: Scenario, few: number | undefined, wanted: string | undefined): number {
   const { min, max } = scenario.vcpus;
   if (wanted === undefined) return few ?? Math.max(min, Math.min(2, max));
-  return wholeNumber(`--vcpus of ${scenario.name}`, wanted, scenario.vcpus);
+  return wholeNumber(`--vcpus of ${scenario.name}`, wanted, fewerVcpus(scenario));
 }
 
 /** Strategies that learn: what each worker does follows from the executions that it made itself. */

@@ -4,8 +4,8 @@
  */
 import type { SharedMemory } from "../../memory/shared-memory.ts";
 import { SCHEDULER } from "./scheduler.ts";
-import { isCoroutine } from "./call-stacks.ts";
-import type { Coroutine } from "./call-stacks.ts";
+import { isCoroutine } from "../coroutine/call-stacks.ts";
+import type { Coroutine } from "../coroutine/call-stacks.ts";
 import type { SyncObject } from "./scheduler.ts";
 
 const MEMORY_CELLS = 4096;

@@ -8,8 +8,8 @@
 import { AccessKind, FIRST_BLOCKING } from "../coroutine/accessors.ts";
 import { SITES } from "../coroutine/sites.ts";
 import { Doorbell } from "../../memory/vcpu-area.ts";
-import { CallStacks, enter, isCoroutine } from "./call-stacks.ts";
-import type { Coroutine } from "./call-stacks.ts";
+import { CallStacks, enter, isCoroutine } from "../coroutine/call-stacks.ts";
+import type { Coroutine } from "../coroutine/call-stacks.ts";
 import { RenewedMemory } from "./renewed-memory.ts";
 import { RandomWalk } from "./strategies/random-walk.ts";
 import type { Pulse } from "./pulse.ts";

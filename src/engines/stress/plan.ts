@@ -1,6 +1,6 @@
 /** What a stress run will do, worked out from what people wrote: every value checked, every default filled in. */
 import { randomInt } from "node:crypto";
-import { machineWish } from "../../guest/scenario.ts";
+import { fewerVcpus, machineWish } from "../../guest/scenario.ts";
 import type { GuestFormat, Scenario, ScenarioOptions } from "../../guest/scenario.ts";
 import type { MachineConfig } from "../../hypervisor/machine-config.ts";
 import { PAGE_BYTES } from "../../memory/units.ts";
@@ -174,8 +174,8 @@ function limitOf({ seconds, ops }: StressRequest): Pick<StressPlan, "seconds" | 
 
 function vcpusOf(scenario: Scenario, wanted: string | undefined): number {
   return wanted === undefined
-    ? scenario.vcpus.default
-    : wholeNumber(`--vcpus of ${scenario.name}`, wanted, scenario.vcpus);
+    ? Math.min(scenario.vcpus.default, fewerVcpus(scenario).max)
+    : wholeNumber(`--vcpus of ${scenario.name}`, wanted, fewerVcpus(scenario));
 }
 
 function wishOf(

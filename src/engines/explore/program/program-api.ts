@@ -5,8 +5,8 @@
 import { RAW, Primitive } from "../raw-access.ts";
 import type { Failure } from "../program-world.ts";
 import { SCHEDULER } from "../scheduler.ts";
-import { isCoroutine } from "../call-stacks.ts";
-import type { Coroutine } from "../call-stacks.ts";
+import { isCoroutine } from "../../coroutine/call-stacks.ts";
+import type { Coroutine } from "../../coroutine/call-stacks.ts";
 
 /** A lock of a program under test. */
 export interface ProgramLock {

@@ -33,7 +33,7 @@ export class UserWorld implements World {
   static async load(url: string): Promise<{ world: UserWorld; codeHash: string }> {
     RAW.isActive = true;
     watchProxies();
-    const { colouring, address } = registerCoroutines([url], true);
+    const { colouring, address } = registerCoroutines([url], { isRaw: true });
     const module: unknown = await import(address(url));
     const main = typeof module === "object" && module !== null && "default" in module ? module.default : null;
     if (!isMain(main))

@@ -1,0 +1,74 @@
+/** `umbra simulate`: a scenario in virtual time, at any number of vCPUs, to see what its locks cost. */
+import { Command } from "commander";
+import { BUNDLED_MODELS } from "../engines/simulate/cost-model.ts";
+import { LOCK_KINDS, PRESET_ABOUT } from "../engines/machine-settings.ts";
+import { planSimulate } from "../engines/simulate/simulate-plan.ts";
+import type { SimulateRequest } from "../engines/simulate/simulate-plan.ts";
+import { runSimulate } from "../engines/simulate/sweep.ts";
+import { progressLine } from "../report/progress.ts";
+import { simulateReport } from "../report/simulate-report.ts";
+import type { SimulateResult } from "../report/types.ts";
+import { ExitCode, exitCodeOf } from "./context.ts";
+import type { Context } from "./context.ts";
+import { putOut } from "./json-file.ts";
+
+type SimulateFlags = Omit<SimulateRequest, "scenario"> & { readonly json?: string };
+
+/** The command. `end` is told its exit code. */
+export function simulateCommand(context: Context, end: (code: number) => void): Command {
+  return new Command("simulate")
+    .description("run a scenario in virtual time at any number of vCPUs, and measure what its locks cost")
+    .argument("<scenario>", "one of umbra list, or a file with one (./mine.ts)")
+    .option("--vcpus <list>", "numbers of vCPUs, with commas between (1,2,4,8 unless said)")
+    .option("--lock <list>", `kinds of lock, with commas between: ${LOCK_KINDS.join(", ")}`)
+    .option("--cost <model>", `${BUNDLED_MODELS.join(", ")}, or a file with a model (./mine.json)`)
+    .option("--milliseconds <m>", "virtual time to measure (2 unless said)")
+    .option("--seed <k>", "seed of all randomness; drawn and told unless said")
+    .option("--guest <format>", "2level, pae or 4level")
+    .option("--preset <name>", PRESET_ABOUT)
+    .option("--set <option=value>", "one setting; may be given again", collect)
+    .option("--json <file>", "write the result as JSON; - is standard output")
+    .addHelpText(
+      "after",
+      "\nExample:\n  umbra simulate disjoint-spaces --vcpus 1,2,4,8,16,32 --lock test-and-set,ticket --seed 1\n",
+    )
+    .action(async (scenario: string, { json, ...flags }: SimulateFlags) => {
+      end(await simulate(context, { scenario, ...flags }, json));
+    });
+}
+
+async function simulate(
+  context: Context,
+  request: SimulateRequest,
+  json: string | undefined,
+): Promise<number> {
+  const plan = await planSimulate(request);
+  if (json !== "-") context.out(`${plan.command}\n`);
+  const progress = progressLine(plan.settings.scenario, context.showsProgress);
+  let result: SimulateResult;
+  try {
+    result = await runSimulate(plan, { interruption: context.interruption, onProgress: progress.update });
+  } finally {
+    progress.stop();
+  }
+  const code = simulateExitCode(result);
+  const failure = code === ExitCode.failed ? failureOf(result) : undefined;
+  return putOut(context, { result, text: simulateReport(result, context.paint), json, code, failure });
+}
+
+/** A violation weighs more than how the sweep ended; a broken law is the simulator's own failure. */
+function simulateExitCode({ points, outcome, signal }: SimulateResult): number {
+  if (points.some(({ violations }) => violations.length > 0)) return ExitCode.violation;
+  if (outcome === "interrupted") return exitCodeOf(signal);
+  if (outcome === "worker-died") return ExitCode.failed;
+  if (points.some(({ laws }) => laws.some(({ holds }) => !holds))) return ExitCode.failed;
+  return points.some(({ reason }) => reason !== null) ? ExitCode.inconclusive : ExitCode.ok;
+}
+
+function failureOf({ reason }: SimulateResult): string {
+  return reason ?? "a law of queues does not hold: the simulation is wrong";
+}
+
+function collect(value: string, before: readonly string[] | undefined): string[] {
+  return [...(before ?? []), value];
+}

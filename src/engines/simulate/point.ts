@@ -1,0 +1,184 @@
+/** What a simulation measured, put into the form of its result. */
+import { percentileOfBuckets } from "../../locks/lock-statistics.ts";
+import { lockSiteName } from "../../locks/lock-class.ts";
+import { COUNTER_NAMES, Counter } from "../../memory/counters.ts";
+import { LOCK_NAMES } from "../../memory/layout.ts";
+import type { LawRow, SimulatedLockRow, SimulatedPoint, SpentRow, Violation } from "../../report/types.ts";
+import { SOURCE_NAMES } from "./cache-lines.ts";
+import { checkLaws } from "./laws.ts";
+import type { LockAccount } from "./lock-watch.ts";
+import type { PointTask } from "./point-task.ts";
+import { sum } from "./reading.ts";
+import type { Reading } from "./reading.ts";
+import type { Simulation } from "./run-point.ts";
+import type { SimulatedMachine } from "./simulated-machine.ts";
+import { SCHEDULER } from "./virtual-scheduler.ts";
+import type { VirtualEnding } from "./virtual-scheduler.ts";
+
+const PERCENT = 99;
+const NANOS = 1e9;
+
+/** A point of what was simulated. */
+export function pointOf(
+  task: PointTask,
+  machine: SimulatedMachine,
+  { ending, readings, window }: Simulation,
+): SimulatedPoint {
+  const [before, after] = readings;
+  const { vcpus, lockKind } = task.config;
+  const nanos = window.to - window.from;
+  const violations = violationsOf(machine, ending);
+  const base = {
+    vcpus,
+    granularity: "domain",
+    lock: lockKind,
+    ending,
+    violations,
+    events: SCHEDULER.events,
+    switches: SCHEDULER.switches,
+  } as const;
+  if (before === undefined || after === undefined || nanos <= 0) return { ...base, ...nothing(ending) };
+  const operations = after.operations - before.operations;
+  const rounds = after.rounds - before.rounds;
+  const all = nanos * vcpus;
+  const accounts = SCHEDULER.locks?.accounts ?? [];
+  const count = (counter: number): number => (after.counters[counter] ?? 0) - (before.counters[counter] ?? 0);
+  return {
+    ...base,
+    reason: null,
+    seconds: nanos / NANOS,
+    operations,
+    throughput: (operations * NANOS) / nanos,
+    rounds,
+    roundsPerSecond: (rounds * NANOS) / nanos,
+    waitingShare: sum(accounts.map(({ wanted }) => wanted)) / all,
+    utilisation: (accounts[LOCK_NAMES.indexOf("paging")]?.busy ?? 0) / nanos,
+    faults: count(Counter.demand_faults),
+    exits: count(Counter.exits),
+    locks: accounts.map((account, index) => lockRow(account, index, { nanos, all })),
+    spent: spentRows(task, before, after),
+    laws: lawsOf(accounts, before, after),
+  };
+}
+
+const NOTHING: Readonly<Record<VirtualEnding, string>> = {
+  time: "not every program had begun its first round after 2 s of virtual time",
+  done: "the programs ended before all of them had begun a round",
+  deadlock: "nobody could go on before all programs had begun a round",
+};
+
+function nothing(
+  ending: VirtualEnding,
+): Omit<SimulatedPoint, "vcpus" | "granularity" | "lock" | "ending" | "violations" | "events" | "switches"> {
+  return {
+    reason: NOTHING[ending],
+    seconds: 0,
+    operations: 0,
+    throughput: 0,
+    rounds: 0,
+    roundsPerSecond: 0,
+    waitingShare: 0,
+    utilisation: 0,
+    faults: 0,
+    exits: 0,
+    locks: [],
+    spent: [],
+    laws: [],
+  };
+}
+
+function lawsOf(accounts: readonly LockAccount[], before: Reading, after: Reading): LawRow[] {
+  return checkLaws(accounts, {
+    elapsed: after.elapsed - before.elapsed,
+    accounted:
+      sum(after.lineNanos) -
+      sum(before.lineNanos) +
+      (after.spent - before.spent) +
+      (after.blocked - before.blocked),
+    backwards: SCHEDULER.backwards,
+  });
+}
+
+function lockRow(
+  account: LockAccount,
+  index: number,
+  { nanos, all }: { readonly nanos: number; readonly all: number },
+): SimulatedLockRow {
+  const { waits, holds } = account;
+  return {
+    name: LOCK_NAMES[index] ?? "",
+    conBounces: account.conBounces,
+    contentions: account.contentions,
+    waittimeMin: waits.min,
+    waittimeMax: waits.max,
+    waittimeTotal: waits.total,
+    waittimeAvg: waits.count === 0 ? 0 : waits.total / waits.count,
+    waittimeP99: percentileOfBuckets(waits.buckets, PERCENT),
+    acqBounces: account.ownerChanges,
+    acquisitions: account.acquisitions,
+    holdSamples: holds.count,
+    holdtimeMin: holds.min,
+    holdtimeMax: holds.max,
+    holdtimeTotal: holds.total,
+    holdtimeAvg: holds.count === 0 ? 0 : holds.total / holds.count,
+    ownerChanges: account.ownerChanges,
+    utilisation: account.busy / nanos,
+    waitingShare: account.wanted / all,
+    topWaitingSite: topSite(account.waitedAt),
+    topHoldingSite: topSite(account.waitedFor),
+  };
+}
+
+function topSite(nanos: Float64Array): string | null {
+  const most = Math.max(...nanos);
+  return most === 0 ? null : lockSiteName(nanos.indexOf(most));
+}
+
+/** Where the vCPUs' time went: accesses by where their line was, what was counted, and waiting. */
+function spentRows({ model }: PointTask, before: Reading, after: Reading): SpentRow[] {
+  const all = after.elapsed - before.elapsed;
+  const row = (name: string, count: number, nanos: number): SpentRow => ({
+    name,
+    count,
+    nanos,
+    share: all === 0 ? 0 : nanos / all,
+  });
+  const lines = SOURCE_NAMES.map((name, source) =>
+    row(
+      name,
+      (after.lineCounts[source] ?? 0) - (before.lineCounts[source] ?? 0),
+      (after.lineNanos[source] ?? 0) - (before.lineNanos[source] ?? 0),
+    ),
+  );
+  const counters = COUNTER_NAMES.flatMap((name, counter) => {
+    const each = model.counters[name] ?? 0;
+    const count = (after.counters[counter] ?? 0) - (before.counters[counter] ?? 0);
+    return each * count === 0 ? [] : [row(name, count, each * count)];
+  });
+  const operations = row(
+    "guest operation",
+    after.operations - before.operations,
+    (after.operations - before.operations) * model.nanos.operation,
+  );
+  const charged = operations.nanos + sum(counters.map(({ nanos }) => nanos));
+  return [
+    ...lines,
+    operations,
+    ...counters,
+    // Nothing else spends time: of a scenario without a toolstack there is no such row, or the sums are wrong.
+    row(TOOLSTACK, 0, after.spent - before.spent - charged),
+    row("blocked", 0, after.blocked - before.blocked),
+  ].filter(({ nanos }) => nanos !== 0);
+}
+
+const TOOLSTACK = "the toolstack's pauses";
+
+function violationsOf(machine: SimulatedMachine, ending: string): Violation[] {
+  const found = machine.findings().map(({ check, vcpu, message }) => ({ check, vcpu, message }));
+  const stuck = SCHEDULER.blocked();
+  if (ending !== "deadlock" || stuck.every(({ isHalted }) => isHalted)) return found;
+  const waiting = stuck.map(
+    ({ thread, cell }) => `${machine.threadName(thread)} on ${machine.cellName(cell)}`,
+  );
+  return [...found, { check: "deadlock", vcpu: -1, message: `Nobody can go on: ${waiting.join(", ")}.` }];
+}

@@ -1,0 +1,33 @@
+/** What the meters of a simulated machine show at one moment. */
+import type { SimulatedMachine } from "./simulated-machine.ts";
+import { SCHEDULER } from "./virtual-scheduler.ts";
+
+/** A reading; the difference of two is what happened between them. */
+export class Reading {
+  readonly counters: readonly number[];
+  readonly operations: number;
+  readonly rounds: number;
+  readonly elapsed: number;
+  readonly blocked: number;
+  readonly spent: number;
+  readonly lineCounts: readonly number[];
+  readonly lineNanos: readonly number[];
+
+  constructor(machine: SimulatedMachine) {
+    this.counters = machine.counters();
+    this.operations = sum(machine.operations);
+    this.rounds = sum(machine.rounds);
+    this.elapsed = SCHEDULER.elapsed();
+    this.blocked = SCHEDULER.blockedNanos;
+    this.spent = SCHEDULER.spentNanos;
+    this.lineCounts = [...(SCHEDULER.lines?.counts ?? [])];
+    this.lineNanos = [...(SCHEDULER.lines?.nanos ?? [])];
+  }
+}
+
+/** The sum of numbers. */
+export function sum(values: Iterable<number>): number {
+  let total = 0;
+  for (const value of values) total += value;
+  return total;
+}

@@ -1,0 +1,145 @@
+/** What a sweep will simulate, worked out from what people wrote: every value checked, every default filled in. */
+import { randomInt } from "node:crypto";
+import { machineWish } from "../../guest/scenario.ts";
+import type { Scenario } from "../../guest/scenario.ts";
+import type { SimulateSettings } from "../../report/types.ts";
+import { UsageError } from "../errors.ts";
+import {
+  DEFAULT_PRESET,
+  LOCK_KINDS,
+  machineRequest,
+  presetName,
+  requestedMachine,
+  SETTING_NAMES,
+} from "../machine-settings.ts";
+import { loadScenario } from "../scenario-files.ts";
+import { guestOf, scenarioOptions } from "../scenario-options.ts";
+import { allowedNames, commandLine, decimalNumber, firstLine, wholeNumber } from "../usage.ts";
+import { readCostModel } from "./cost-model.ts";
+import type { PointTask } from "./point-task.ts";
+
+/** A sweep as people ask for it: texts of the command line. */
+export interface SimulateRequest {
+  readonly scenario: string;
+  /** Numbers with commas between. */
+  readonly vcpus?: string | undefined;
+  /** Kinds of lock with commas between. */
+  readonly lock?: string | undefined;
+  readonly cost?: string | undefined;
+  readonly milliseconds?: string | undefined;
+  readonly seed?: string | undefined;
+  readonly guest?: string | undefined;
+  readonly preset?: string | undefined;
+  readonly set?: readonly string[] | undefined;
+}
+
+/** A sweep with nothing left open. */
+export interface SimulatePlan {
+  readonly settings: SimulateSettings;
+  readonly tasks: readonly PointTask[];
+  /** The command that repeats it. */
+  readonly command: string;
+}
+
+const DEFAULT_VCPUS = "1,2,4,8";
+const DEFAULT_MODEL = "current-server";
+const DEFAULT_MILLISECONDS = "2";
+const MILLISECONDS = { min: 0.01, max: 1000 };
+const SEED = { min: 0, max: 2 ** 32 - 1 };
+
+/** Plans what is asked for. Throws UsageError for everything that cannot be. */
+export async function planSimulate(request: SimulateRequest): Promise<SimulatePlan> {
+  const preset = presetName(request.preset ?? DEFAULT_PRESET);
+  const { request: machine, others } = machineRequest(preset, request.set ?? []);
+  if (machine.lockKind !== undefined)
+    throw new UsageError("--set lock: umbra simulate takes the kinds of lock to compare from --lock");
+  const model = readCostModel(request.cost ?? DEFAULT_MODEL);
+  const { url, scenario } = await loadScenario(request.scenario);
+  const options = scenarioOptions(scenario, others, SETTING_NAMES);
+  const milliseconds = decimalNumber(
+    "--milliseconds",
+    request.milliseconds ?? DEFAULT_MILLISECONDS,
+    MILLISECONDS,
+  );
+  const seed = request.seed === undefined ? randomInt(2 ** 31) : wholeNumber("--seed", request.seed, SEED);
+  const guest = guestOf(scenario, request.guest);
+  const locks = locksOf(request.lock ?? "test-and-set");
+  const counts = vcpusOf(scenario, request.vcpus ?? defaultVcpus(scenario));
+  const tasks = locks.flatMap((lockKind) =>
+    counts.map((vcpus): PointTask => {
+      const config = {
+        ...requestedMachine(machine, { vcpus, ...wishOf(scenario, vcpus, options) }),
+        lockKind,
+      };
+      return { url, guest, config, options, seed, windowNanos: Math.round(milliseconds * 1e6), model };
+    }),
+  );
+  const settings: SimulateSettings = {
+    scenario: scenario.name,
+    guest,
+    preset,
+    seed,
+    milliseconds,
+    cost: model.name,
+    nanos: model.nanos,
+    counterNanos: model.counters,
+    switches: machine.switches,
+    options,
+  };
+  return { settings, tasks, command: commandOf(request, settings, { locks, counts }) };
+}
+
+/** Of the powers of two that everybody compares, those that the scenario takes. */
+function defaultVcpus({ vcpus: { min, max } }: Scenario): string {
+  const fitting = DEFAULT_VCPUS.split(",").filter((count) => Number(count) >= min && Number(count) <= max);
+  return fitting.length === 0 ? String(min) : fitting.join(",");
+}
+
+function vcpusOf(scenario: Scenario, text: string): number[] {
+  const counts = text
+    .split(",")
+    .map((each) => wholeNumber(`--vcpus of ${scenario.name}`, each, scenario.vcpus));
+  return [...new Set(counts)];
+}
+
+function locksOf(text: string): (typeof LOCK_KINDS)[number][] {
+  return text.split(",").map((name) => {
+    const found = LOCK_KINDS.find((kind) => kind === name);
+    if (found === undefined)
+      throw new UsageError(`--lock wants ${allowedNames(LOCK_KINDS)}, or several with commas, got "${name}"`);
+    return found;
+  });
+}
+
+function wishOf(
+  scenario: Scenario,
+  vcpus: number,
+  options: PointTask["options"],
+): ReturnType<typeof machineWish> {
+  try {
+    return machineWish(scenario, vcpus, options);
+  } catch (error) {
+    throw new UsageError(`scenario ${scenario.name}: cannot size its machine: ${firstLine(error)}`);
+  }
+}
+
+function commandOf(
+  request: SimulateRequest,
+  { seed, milliseconds, guest }: SimulateSettings,
+  { locks, counts }: { readonly locks: readonly string[]; readonly counts: readonly number[] },
+): string {
+  const words = [
+    "umbra",
+    "simulate",
+    request.scenario,
+    "--vcpus",
+    counts.join(","),
+    "--lock",
+    locks.join(","),
+  ];
+  words.push("--cost", request.cost ?? DEFAULT_MODEL, "--milliseconds", String(milliseconds));
+  words.push("--seed", String(seed), "--guest", guest);
+  if (request.preset !== undefined) words.push("--preset", request.preset);
+  for (const each of request.set ?? []) words.push("--set", each);
+  return commandLine(words);
+}

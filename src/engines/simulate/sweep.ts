@@ -1,0 +1,78 @@
+/** A sweep on all cores: each point is one task of a pool, and none knows of another. */
+import { availableParallelism } from "node:os";
+import { fileURLToPath } from "node:url";
+import { Piscina } from "piscina";
+import type { SimulateOutcome, SimulateResult, SimulatedPoint } from "../../report/types.ts";
+import { UsageError } from "../errors.ts";
+import { firstLine } from "../usage.ts";
+import type { PointAnswer, PointTask } from "./point-task.ts";
+import type { SimulatePlan } from "./simulate-plan.ts";
+
+/** What a sweep may be told and asked while it runs. */
+export interface SweepHooks {
+  readonly interruption?: AbortSignal;
+  /** Told what part is over, 0 to 1, and what is worth knowing. */
+  readonly onProgress?: (fraction: number, note: string) => void;
+}
+
+const WORKER = fileURLToPath(new URL("../../../workers/simulate-worker.ts", import.meta.url));
+
+/** Simulates what is planned. */
+export async function runSimulate(plan: SimulatePlan, hooks: SweepHooks = {}): Promise<SimulateResult> {
+  const threads = Math.min(availableParallelism(), plan.tasks.length);
+  const pool = new Piscina<PointTask, PointAnswer>({
+    filename: WORKER,
+    minThreads: threads,
+    maxThreads: threads,
+    execArgv: ["--disable-warning=ExperimentalWarning"],
+  });
+  // A thread that is lost has a task that says so.
+  pool.on("error", () => undefined);
+  try {
+    return await sweep(plan, hooks, pool);
+  } finally {
+    await pool.destroy();
+  }
+}
+
+async function sweep(
+  { tasks, settings, command }: SimulatePlan,
+  { interruption, onProgress }: SweepHooks,
+  pool: Piscina<PointTask, PointAnswer>,
+): Promise<SimulateResult> {
+  const points: (SimulatedPoint | undefined)[] = tasks.map(() => undefined);
+  let over = 0;
+  let outcome: SimulateOutcome = "completed";
+  let reason: string | null = null;
+  // The largest take longest: they begin first.
+  const order = [...tasks.keys()].toSorted((a, b) => vcpusOf(tasks, b) - vcpusOf(tasks, a));
+  const answers = order.map(async (index) => {
+    const task = tasks[index];
+    if (task === undefined) return;
+    try {
+      const answer = await pool.run(task, interruption === undefined ? {} : { signal: interruption });
+      if ("refused" in answer) throw new UsageError(answer.refused);
+      points[index] = answer.point;
+      onProgress?.(++over / tasks.length, `${String(over)} of ${String(tasks.length)} points`);
+    } catch (error) {
+      if (error instanceof UsageError) throw error;
+      const isOurs = interruption?.aborted === true;
+      outcome = isOurs ? "interrupted" : "worker-died";
+      reason = isOurs ? `by ${String(interruption.reason)}` : `a worker died: ${firstLine(error)}`;
+    }
+  });
+  await Promise.all(answers);
+  return {
+    engine: "simulate",
+    command,
+    settings,
+    outcome,
+    reason,
+    signal: interruption?.aborted === true ? String(interruption.reason) : null,
+    points: points.filter((point) => point !== undefined),
+  };
+}
+
+function vcpusOf(tasks: readonly PointTask[], index: number): number {
+  return tasks[index]?.config.vcpus ?? 0;
+}

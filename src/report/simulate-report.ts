@@ -1,0 +1,115 @@
+/** A sweep in virtual time as a text for people. */
+import { lockTable } from "./lock-table.ts";
+import { outcomeText } from "./outcome-text.ts";
+import type { LawRow, SimulateResult, SimulatedPoint } from "./simulate-result.ts";
+import { count, counted, indent, table } from "./text.ts";
+import type { Paint } from "./text.ts";
+import { violationLines } from "./violation-lines.ts";
+
+/** Shares below this say nothing about where time goes. */
+const SHOWN_SHARE = 0.005;
+
+/** The whole report. */
+export function simulateReport(result: SimulateResult, paint: Paint): string {
+  const { settings, points } = result;
+  const { scenario, guest, preset, seed, milliseconds, cost } = settings;
+  const last = points.at(-1);
+  return [
+    paint.bold(`${scenario}, ${guest} guest, preset ${preset}, seed ${String(seed)}, costs ${cost}`),
+    `${String(milliseconds)} ms of virtual time a point`,
+    pointTable(points),
+    ...(last === undefined ? [] : [detailsOf(last, paint)]),
+    ...verdictLines(result, paint),
+    "",
+  ].join("\n");
+}
+
+function pointTable(points: readonly SimulatedPoint[]): string {
+  const head = [
+    "lock",
+    "vCPUs",
+    "operations\nper second",
+    "rounds\nper second",
+    "speed-up",
+    "waiting\nshare",
+    "shadow lock\nutilisation",
+    "faults",
+    "events",
+  ];
+  return table(
+    head,
+    points.map((point) => [
+      point.lock,
+      String(point.vcpus),
+      count(point.throughput),
+      count(point.roundsPerSecond),
+      speedUp(point, points),
+      percent(point.waitingShare),
+      percent(point.utilisation),
+      count(point.faults),
+      count(point.events),
+    ]),
+  );
+}
+
+/** By operations, against the same lock at the fewest vCPUs of the sweep. */
+function speedUp(point: SimulatedPoint, points: readonly SimulatedPoint[]): string {
+  const same = points.filter(({ lock }) => lock === point.lock);
+  const base = same.reduce((least, each) => (each.vcpus < least.vcpus ? each : least), point);
+  return base.throughput === 0 ? "-" : (point.throughput / base.throughput).toFixed(2);
+}
+
+function detailsOf(point: SimulatedPoint, paint: Paint): string {
+  const { locks, spent } = point;
+  const sites = locks
+    .filter(({ topWaitingSite }) => topWaitingSite !== null)
+    .map(
+      ({ name, topWaitingSite, topHoldingSite, utilisation, waitingShare }) =>
+        `${name}: held ${percent(utilisation)}, waited for ${percent(waitingShare)}, most at ` +
+        `${topWaitingSite ?? ""} while held at ${topHoldingSite ?? ""}`,
+    );
+  const rows = spent.filter(({ share }) => share >= SHOWN_SHARE).toSorted((a, b) => b.share - a.share);
+  return [
+    `${paint.bold(`locks at ${counted(point.vcpus, "vCPU")}, ${point.lock}`)} ${paint.faint("(times in µs)")}`,
+    lockTable(locks),
+    ...(sites.length === 0 ? [] : [indent(sites.join("\n"))]),
+    paint.bold("where the vCPUs' time goes"),
+    table(
+      ["", "times", "share"],
+      rows.map(({ name, count: times, share }) => [name, times === 0 ? "" : count(times), percent(share)]),
+    ),
+  ].join("\n");
+}
+
+function verdictLines(result: SimulateResult, paint: Paint): string[] {
+  const { points, outcome, command } = result;
+  const lines: string[] = [];
+  if (outcome !== "completed") lines.push(paint.bad(outcomeText(result)));
+  for (const { vcpus, lock, reason } of points)
+    if (reason !== null) lines.push(paint.bad(`${counted(vcpus, "vCPU")}, ${lock}: ${reason}`));
+  const laws = points.flatMap((point) => point.laws.map((law) => ({ point, law })));
+  const broken = laws.filter(({ law }) => !law.holds);
+  for (const { point, law } of broken) lines.push(paint.bad(brokenLine(point, law)));
+  if (broken.length === 0 && laws.length > 0) lines.push(`laws of queues: all ${count(laws.length)} hold`);
+  const violations = points.flatMap((point) => point.violations);
+  if (violations.length === 0) lines.push(paint.good("no violations"));
+  else
+    lines.push(
+      paint.bad(counted(violations.length, "violation")),
+      ...violationLines(violations),
+      `to see it again: ${command}`,
+    );
+  return lines;
+}
+
+function brokenLine({ vcpus, lock }: SimulatedPoint, law: LawRow): string {
+  const where = law.lock === null ? "" : ` on the ${law.lock} lock`;
+  return (
+    `${counted(vcpus, "vCPU")}, ${lock}: the law of ${law.law}${where} does not hold: ` +
+    `expected ${count(law.expected)}, measured ${count(law.measured)}`
+  );
+}
+
+function percent(share: number): string {
+  return `${(share * 100).toFixed(1)} %`;
+}

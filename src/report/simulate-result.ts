@@ -1,0 +1,99 @@
+/** The result of `umbra simulate`. */
+import type { LockRow, Violation } from "./stress-result.ts";
+
+/** What was asked for. */
+export interface SimulateSettings {
+  readonly scenario: string;
+  readonly guest: string;
+  readonly preset: string;
+  readonly seed: number;
+  /** Virtual time that each point was measured for. */
+  readonly milliseconds: number;
+  /** Name of the cost model, and every number of it. */
+  readonly cost: string;
+  readonly nanos: Readonly<Record<string, number>>;
+  readonly counterNanos: Readonly<Record<string, number>>;
+  readonly switches: Readonly<Record<string, boolean>>;
+  readonly options: Readonly<Record<string, string | number | boolean>>;
+}
+
+/** Time by what it was spent on. */
+export interface SpentRow {
+  readonly name: string;
+  readonly count: number;
+  readonly nanos: number;
+  /** Of the time of all vCPUs. */
+  readonly share: number;
+}
+
+/** One lock, as `lock_stat` has it, every hold timed, with what only a simulation knows. */
+export interface SimulatedLockRow extends LockRow {
+  /** Part of the time that somebody held it. */
+  readonly utilisation: number;
+  /** Of the time of all vCPUs, the part that they wanted it without having it. */
+  readonly waitingShare: number;
+  /** The place that waited longest for it, and the place that it was held at meanwhile; null when nobody waited. */
+  readonly topWaitingSite: string | null;
+  readonly topHoldingSite: string | null;
+}
+
+/** A law of queues, checked on what was measured. */
+export interface LawRow {
+  readonly law: "little" | "utilisation" | "time" | "order";
+  /** The lock that it was checked on; null when on the whole machine. */
+  readonly lock: string | null;
+  readonly expected: number;
+  readonly measured: number;
+  readonly holds: boolean;
+}
+
+/** How the simulation of a point ended: its window was over, every program ended, or nobody could go on. */
+export type PointEnding = "time" | "done" | "deadlock";
+
+/** One point of a sweep. */
+export interface SimulatedPoint {
+  readonly vcpus: number;
+  /** Locks are one to a domain, as Xen built it. */
+  readonly granularity: "domain";
+  readonly lock: string;
+  readonly ending: PointEnding;
+  /** Why nothing was measured; null if something was. */
+  readonly reason: string | null;
+  /** Virtual time that was measured. */
+  readonly seconds: number;
+  /** Guest operations in that time, and a second of it. */
+  readonly operations: number;
+  readonly throughput: number;
+  /** Rounds of the programs, a second: what was done, where guests also spin. */
+  readonly rounds: number;
+  readonly roundsPerSecond: number;
+  /** Part of the time of all vCPUs that they waited for locks of the hypervisor. */
+  readonly waitingShare: number;
+  /** Part of the time that the shadow lock was held. */
+  readonly utilisation: number;
+  /** Page-fault exits and all exits in that time. */
+  readonly faults: number;
+  readonly exits: number;
+  readonly locks: readonly SimulatedLockRow[];
+  readonly spent: readonly SpentRow[];
+  readonly laws: readonly LawRow[];
+  readonly violations: readonly Violation[];
+  /** Accesses and waits simulated, from the boot on, and switches between vCPUs. */
+  readonly events: number;
+  readonly switches: number;
+}
+
+/** How a sweep ended. */
+export type SimulateOutcome = "completed" | "interrupted" | "worker-died";
+
+/** The result of a sweep. Nothing in it depends on the machine that it was made on. */
+export interface SimulateResult {
+  readonly engine: "simulate";
+  /** The command that repeats it. */
+  readonly command: string;
+  readonly settings: SimulateSettings;
+  readonly outcome: SimulateOutcome;
+  readonly reason: string | null;
+  readonly signal: string | null;
+  readonly points: readonly SimulatedPoint[];
+}
