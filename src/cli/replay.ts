@@ -50,8 +50,13 @@ async function show(
     throw new UsageError(`--trace wants min or full, got "${detail}"`);
   if (step === true) await stepThrough(context, result);
   const text = replayReport(result, context.paint, context.width, detail);
-  const code = result.fails ? ExitCode.violation : ExitCode.ok;
-  return putOut(context, { result, text, json, code });
+  return putOut(context, { result, text, json, code: codeOf(result) });
+}
+
+/** Another failure is one too; and an execution that was cut proves nothing. */
+function codeOf({ fails, otherwise, isCapped }: ReplayResult): number {
+  if (fails || otherwise.length > 0) return ExitCode.violation;
+  return isCapped ? ExitCode.inconclusive : ExitCode.ok;
 }
 
 /** Shows one operation a line that is entered; the end of the input shows the rest. */

@@ -34,7 +34,7 @@ export function failureLines(
   width: number,
   detail: TraceDetail,
 ): string[] {
-  const { replays, token, folder } = failure;
+  const { replays, token, folder, unwritten } = failure;
   return [
     paint.bad(`${failure.key}, in execution ${count(failure.iteration)}`),
     ...violationLines(failure),
@@ -44,6 +44,7 @@ export function failureLines(
     ...interleavingTable(failure, width, detail),
     "",
     ...(folder === null ? [] : [`files: ${folder}`]),
+    ...(unwritten === null ? [] : [paint.bad(`no files: ${unwritten}`)]),
     `to see it again: umbra replay '${token}'`,
   ];
 }

@@ -71,6 +71,8 @@ export interface ExploreFailure {
   readonly token: string;
   /** Folder with its files, null when it could not be written. */
   readonly folder: string | null;
+  /** Why it could not be written; null when it was, or was not to be. */
+  readonly unwritten: string | null;
   readonly before: Switches;
   readonly after: Switches;
   /** Executions that minimising took. */
@@ -131,6 +133,10 @@ export interface ReplayResult {
   readonly codeHash: string;
   /** Whether it fails as it did. */
   readonly fails: boolean;
+  /** If it does not: keys of what it fails with instead. */
+  readonly otherwise: readonly string[];
+  /** Whether it was given up at its bound of points: nothing is known of its rest. */
+  readonly isCapped: boolean;
   /** The first step that went another way than in the file; null when none did, or nothing is known of them. */
   readonly divergence: string | null;
   readonly failure: ExploreFailure;

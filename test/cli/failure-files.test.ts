@@ -54,3 +54,30 @@ test("what comes with Umbra is named from where Umbra is", async () => {
   expect(file.target.mutant).toBe(file.target.url);
   expect(await replayed(written, ROOT)).toMatchObject({ fails: true, isSameCode: true, divergence: null });
 });
+
+test("where no file can be written, that is told; what fails in another way is told too", async () => {
+  const args = [
+    "explore",
+    "m07",
+    "--mutant",
+    "m07",
+    "--schedules",
+    "1",
+    "--seed",
+    "1",
+    "--failures",
+    "/dev/null",
+  ];
+  const { code, out } = await umbra(args, undefined, folder);
+  expect(code).toBe(1);
+  expect(out).toMatch(/^no files: \/dev\/null\/m07-\S+: ENOTDIR/m);
+  const token = /umbra1:[^'\s]+/.exec(out)?.[0] ?? "";
+  const renamed = token.split(":").with(3, "audit-foo").join(":");
+  expect(renamed).not.toBe(token);
+  const other = await umbra(["replay", renamed], undefined, folder);
+  expect(other.out).toMatch(/does not fail with audit-foo any more, but with unguarded /);
+  expect(other.code).toBe(1);
+  const cut = token.replace(/steps=\d+/, "steps=20");
+  const capped = await umbra(["replay", cut], undefined, folder);
+  expect([capped.code, /inconclusive: cut at its bound/.test(capped.out)]).toEqual([3, true]);
+});

@@ -11,6 +11,7 @@ import type { Accessor } from "./accessors.ts";
 import type { Callee, Colouring } from "./colour.ts";
 import { children, isFunction } from "./nodes.ts";
 import type { FunctionNode } from "./nodes.ts";
+import { guardCalls } from "./guard-calls.ts";
 import { RawRewriter } from "./rewrite-raw.ts";
 import type { SiteTable } from "./sites.ts";
 import { separatorBefore } from "./unit-text.ts";
@@ -219,22 +220,26 @@ class UnitRewriter implements UnitText {
 
   #makeGenerator(node: FunctionNode): void {
     const { context, kind } = this.unit;
+    const opening = this.#opening(node);
     if (kind === "arrow") {
-      this.#makeArrowGenerator(node);
+      this.#makeArrowGenerator(node, opening);
       return;
     }
-    this.text.appendRight(node.body.start + 1, this.#declarations());
+    // Before what the body's first statement begins with, if it stands at the brace.
+    this.text.prependRight(node.body.start + 1, opening);
     const isMethod = context?.type === "MethodDefinition" || (context?.type === "Property" && context.method);
     if (isMethod) this.text.appendRight(context.computed ? context.key.start - 1 : context.key.start, "*");
     else this.text.appendLeft(node.start + "function".length, "*");
   }
 
-  #declarations(): string {
+  /** What the body begins with. */
+  #opening(node: FunctionNode): string {
+    const begins = this.unit.module.isRaw ? guardCalls(node, this) : "";
     const names = Array.from({ length: this.#temporaries }, (_, index) => `$${String(index)}`);
-    return names.length === 0 ? "" : `let ${names.join(", ")};`;
+    return `${names.length === 0 ? "" : `let ${names.join(", ")};`}${begins}`;
   }
 
-  #makeArrowGenerator(node: FunctionNode): void {
+  #makeArrowGenerator(node: FunctionNode, opening: string): void {
     const { text, arrows } = this.unit.module;
     const arrow = arrows.findLast((at) => at < node.body.start && at >= node.start) ?? node.start;
     const isBare = text[node.start] !== "(";
@@ -242,12 +247,10 @@ class UnitRewriter implements UnitText {
     const close = isBare ? ")" : "";
     if (node.body.type === "BlockStatement") {
       this.text.overwrite(arrow, arrow + 2, close === "" ? " " : close, { contentOnly: true });
-      this.text.appendRight(node.body.start + 1, this.#declarations());
+      this.text.prependRight(node.body.start + 1, opening);
       return;
     }
-    this.text.overwrite(arrow, arrow + 2, `${close} { ${this.#declarations()}return (`, {
-      contentOnly: true,
-    });
+    this.text.overwrite(arrow, arrow + 2, `${close} { ${opening}return (`, { contentOnly: true });
   }
 }
 

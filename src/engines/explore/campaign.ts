@@ -9,7 +9,7 @@ import { firstLine } from "../usage.ts";
 import type { ExplorePlan } from "./explore-plan.ts";
 import { ExploreCell } from "./explorer.ts";
 import type { ExploreReport, ExploreTask, FailingExecution, Refused, StudyTask } from "./explorer.ts";
-import { writeFailureFiles } from "./failures/failure-files.ts";
+import { NO_FILES, writeFailureFiles } from "./failures/failure-files.ts";
 import type { StudiedFailure } from "./failures/study-failure.ts";
 import { writeToken } from "./failures/token.ts";
 import { Watchdog, hungText, pulsesOf } from "./pulse.ts";
@@ -185,9 +185,9 @@ class Campaign {
     const { directives, ...rest } = studied;
     const { scenario } = settings;
     const token = writeToken({ ...words, codeHash, key: studied.key, directives });
-    const failure: ExploreFailure = { ...rest, iteration, times, token, folder: null };
+    const failure: ExploreFailure = { ...rest, iteration, times, token, ...NO_FILES };
     const written = await writeFailureFiles(folder, { scenario, codeHash, target, directives, failure });
-    return { ...failure, folder: written };
+    return { ...failure, ...written };
   }
 
   #result(reports: readonly ExploreReport[], failures: ExploreFailure[], seconds: number): ExploreResult {

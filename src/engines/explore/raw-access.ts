@@ -56,6 +56,9 @@ class RawAccess {
   isExecuting = false;
   /** Whether `Atomics.wait` may return without having been notified, as the waits of other systems may. */
   hasSpuriousWakeups = false;
+  /** The function that was called and has not begun: its name, and where it stands; "" for none. */
+  #calledName = "";
+  #calledAt = "";
   /** Shared accesses so far. */
   accesses = 0;
   /** Of the pending access of each thread: address of its first byte, and how many it covers. */
@@ -108,6 +111,7 @@ class RawAccess {
     this.#named.length = this.#namedAtFirst;
     for (const { from, to } of this.#racyRanges.splice(this.#racyAtFirst)) this.#racy.fill(0, from, to);
     this.#waiters.length = 0;
+    this.#calledAt = "";
     this.#stale.fill(undefined);
     this.#wokenByThemselves.fill(0);
     this.#lastArray = undefined;
@@ -256,6 +260,28 @@ class RawAccess {
     return value;
   }
 
+  /** A function that reaches shared memory is called; its body must begin before anything else is. */
+  called(name: string, where: string): string {
+    if (!this.isExecuting) return "";
+    this.checkCalls();
+    this.#calledName = name;
+    this.#calledAt = where;
+    return "";
+  }
+
+  /** The body of the function that was called last begins. */
+  begun(): void {
+    this.#calledAt = "";
+  }
+
+  /** Throws UnseenAccessError if a function was called that nobody has run. */
+  checkCalls(): void {
+    if (this.#calledAt === "") return;
+    const where = this.#calledAt;
+    this.#calledAt = "";
+    this.#refuse(where, `${this.#calledName} reaches shared memory and is called`);
+  }
+
   /** What a call returned where nobody can wait for a coroutine; throws UnseenAccessError when it is one. */
   alone<Value>(value: Value, where: string): Value {
     if (SCHEDULER.isCoroutine(value)) this.#refuse(where, "calls what reaches shared memory");
@@ -324,7 +350,9 @@ class RawAccess {
   }
 
   #refuse(where: string, what: string): never {
-    this.refused = new UnseenAccessError(where, what);
+    // What is refused first is the reason; what was called there has not begun either.
+    this.#calledAt = "";
+    this.refused ??= new UnseenAccessError(where, what);
     throw this.refused;
   }
 

@@ -25,10 +25,16 @@ const VERSION = 1;
 const NAME = "failure.json";
 const ID_DIGITS = 8;
 
-/** Writes a failure into a folder of its own below `folder`; its path, or null when that cannot be. */
-export async function writeFailureFiles(folder: string, found: FailureFile): Promise<string | null> {
+/** Where a failure's files are, or why there are none. */
+export type WrittenFiles = Pick<ExploreFailure, "folder" | "unwritten">;
+
+/** Nobody has asked for files. */
+export const NO_FILES: WrittenFiles = { folder: null, unwritten: null };
+
+/** Writes a failure into a folder of its own below `folder`: the same failure into the same, however often it is found. */
+export async function writeFailureFiles(folder: string, found: FailureFile): Promise<WrittenFiles> {
   const file = { ...found, target: portableTarget(found.target) };
-  const id = `${file.scenario}-${digestOf(file).slice(0, ID_DIGITS)}`;
+  const id = `${file.scenario}-${digestOf({ ...file, failure: file.failure.key }).slice(0, ID_DIGITS)}`;
   const path = join(folder, id);
   try {
     await mkdir(path, { recursive: true });
@@ -37,9 +43,9 @@ export async function writeFailureFiles(folder: string, found: FailureFile): Pro
     const latest = join(folder, "latest");
     await rm(latest, { force: true });
     await symlink(id, latest);
-    return path;
-  } catch {
-    return null;
+    return { folder: path, unwritten: null };
+  } catch (error) {
+    return { folder: null, unwritten: `${path}: ${error instanceof Error ? error.message : String(error)}` };
   }
 }
 
@@ -85,7 +91,13 @@ function isFailureFile(value: object): value is FailureFile {
   return ["scenario", "codeHash", "target", "directives", "failure"].every((name) => name in value);
 }
 
-function digestOf({ scenario, codeHash, target, directives, failure }: FailureFile): string {
+function digestOf({
+  scenario,
+  codeHash,
+  target,
+  directives,
+  failure,
+}: Omit<FailureFile, "failure"> & { readonly failure: unknown }): string {
   const content = JSON.stringify({ scenario, codeHash, target, directives, failure });
   return createHash("sha256").update(content).digest("hex");
 }

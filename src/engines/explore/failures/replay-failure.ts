@@ -6,11 +6,12 @@ import { UsageError } from "../../errors.ts";
 import { countSwitches } from "./minimise.ts";
 import { keyOfFailure, replay } from "../execution.ts";
 import { planExplore } from "../explore-plan.ts";
-import { readFailureFile } from "./failure-files.ts";
+import { NO_FILES, readFailureFile } from "./failure-files.ts";
 import type { Directive } from "../directives.ts";
 import { loadWorld } from "../load-world.ts";
 import type { LoadedWorld } from "../load-world.ts";
 import { isProgramToken, readProgramToken, writeProgramToken } from "../program/program-token.ts";
+import { Ending } from "../scheduler.ts";
 import type { ExploreTarget } from "../target.ts";
 import { described, study } from "./study-failure.ts";
 import { readToken, writeToken } from "./token.ts";
@@ -59,8 +60,10 @@ export async function replayFailure(fileOrToken: string, purpose: ReplayPurpose)
     isSameCode: codeHash === source.codeHash,
     codeHash,
     fails: found !== undefined,
+    otherwise: found !== undefined ? [] : [...new Set(execution.failures.map((each) => keyOfFailure(each)))],
+    isCapped: execution.ending === Ending.capped,
     divergence,
-    failure: { ...told, iteration: source.failure?.iteration ?? 0, times: 1, token, folder: null },
+    failure: { ...told, iteration: source.failure?.iteration ?? 0, times: 1, token, ...NO_FILES },
   };
 }
 

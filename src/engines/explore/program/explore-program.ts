@@ -1,6 +1,6 @@
 /** Explores a user's program from anywhere: a test, a script. */
 import type { ExploreReport } from "../explorer.ts";
-import { writeFailureFiles } from "../failures/failure-files.ts";
+import { NO_FILES, writeFailureFiles } from "../failures/failure-files.ts";
 import { availableParallelism } from "node:os";
 import { basename, extname, isAbsolute, relative } from "node:path";
 import process from "node:process";
@@ -148,11 +148,11 @@ async function failureOf(
   folder: string | null,
 ): Promise<ProgramFailure> {
   const token = writeProgramToken({ target, codeHash, key: study.key, directives });
-  const failure: ExploreFailure = { ...study, times: 1, token, folder: null };
+  const failure: ExploreFailure = { ...study, times: 1, token, ...NO_FILES };
   const scenario = basename(target.module, extname(target.module));
   const file = { scenario, codeHash, target, directives, failure };
-  const written = folder === null ? null : await writeFailureFiles(folder, file);
-  return { ...failure, folder: written, schedule: writeDirectives(directives) };
+  const written = folder === null ? NO_FILES : await writeFailureFiles(folder, file);
+  return { ...failure, ...written, schedule: writeDirectives(directives) };
 }
 
 function crewFor(url: string): ProgramCrew {

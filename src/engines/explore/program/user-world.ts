@@ -67,6 +67,7 @@ export class UserWorld implements World {
 
   end(ending: number): readonly Failure[] {
     RAW.isExecuting = false;
+    RAW.checkCalls();
     if (RAW.accesses === 0 && ending === Ending.done)
       throw new UsageError(
         `${this.name}: has no shared access: elements of arrays on a SharedArrayBuffer, Atomics, or a lock`,

@@ -132,6 +132,36 @@ describe("what JavaScript calls by itself cannot be interrupted", () => {
   });
 });
 
+describe("a function that reaches shared memory", () => {
+  test.each([
+    "const o = { m() { return a[0]; } }; [1].map(o.m);",
+    "const o = { m: (...all) => a[0] + all.length }; [1, null].forEach(o.m);",
+    "class K { static m(x) { return a[0] + x; } } [1, 2].sort(K.m);",
+    "const { m } = { m: (x, y,) => a[0] }; [1].map(m);",
+    "const o = {}; o.m = function () { return a[0]; }; Reflect.apply(o.m, o, []);",
+    "const o = { handleEvent() { a[0] = 1; } }; const t = new EventTarget(); t.addEventListener('x', o); t.dispatchEvent(new Event('x'));",
+  ])("is seen to be called by others: %s", async (text) => {
+    expect(await messageOf(run(doing("", text), {}, "mjs"))).toMatch(
+      /program-\d+\.mjs:4: \w+ reaches shared memory and is called where the explorer cannot interrupt it/,
+    );
+  });
+
+  test("may have any parameters and any spacing", async () => {
+    const { failure, executions } = await run(
+      `function one(){c[0]++}
+const two=(first=1,...rest)=>{c[first]+=rest.length};
+const three=x=>c[x], o={four(...all){c[2]=all.length;return all},five(/* ( */){return c[2]},six(a,b,){return c[a]+b}};
+const c = cells(3);
+export default function main(){spawn(()=>{c[0]++},"a").join();one();two(1,2,3);const all=o.four(4,undefined);
+check(c[0]===2&&three(1)===2&&all.length===2&&all[1]===undefined&&o.five()===2&&o.six(0,5)===7,"as written")}`,
+      {},
+      "mjs",
+    );
+    expect(failure).toBeNull();
+    expect(executions).toBeGreaterThan(0);
+  });
+});
+
 test("spawning in a callback says what to do instead", async () => {
   const text =
     "export default () => {\n [1, 2].map((i) => spawn(() => { Atomics.add(cells(1), 0, i); }));\n};";
