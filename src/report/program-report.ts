@@ -27,7 +27,10 @@ export function programReport(findings: ProgramFindings): string {
     return `${tried}: ${nondeterminism}: time or chance decides in it, or an earlier execution`;
   if (failure === null) {
     const share = completed === null ? "" : `, ${completed}`;
-    const cut = capped === 0 ? "" : `; ${String(capped)} were given up after too many steps`;
+    const cut =
+      capped === 0
+        ? ""
+        : `; but ${String(capped)} were given up after too many steps, which is inconclusive: raise option steps, or bound the loop that goes on`;
     return `${tried}${share}: none fails${cut}`;
   }
   return [

@@ -8,6 +8,7 @@ import type { Accessor } from "./accessors.ts";
 import { refusalsOfAtomics } from "./atomics-names.ts";
 import { isBuiltinMethod } from "./builtins.ts";
 import { Names, VALUE, namesOf, ownName } from "./names.ts";
+import type { Origin } from "./names.ts";
 import { propertyName } from "./nodes.ts";
 import { rawCallOf } from "./raw-accesses.ts";
 import type { RawCall } from "./raw-accesses.ts";
@@ -66,6 +67,11 @@ export class Colouring {
     if (!this.#colouredNames.has(called)) return PLAIN;
     // A user's queue has a `push` as every array has one: which of them it is, only the result can tell.
     return { kind: unit.module.isRaw && isBuiltin(called) ? "value" : "coroutine" };
+  }
+
+  /** Whose function an expression stands for. */
+  origin(node: AnyNode, unit: CodeUnit): Origin {
+    return this.#names.origin(node, unit);
   }
 
   /** Whether a name or a member stands for a coroutine that it does not call. */

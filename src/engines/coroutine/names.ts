@@ -13,10 +13,18 @@ export const VALUE = "a function held in a variable";
 
 const ALIASES_MAX = 16;
 
+/**
+ * Whose function is called: the program's own, one of JavaScript's, a package's; "unknown" when that is seen when the
+ * program runs.
+ */
+export type Origin = "own" | "builtin" | "library" | "unknown";
+
 /** The names of a set of modules. */
 export class Names {
   readonly #modules: ReadonlyMap<string, ModuleCode>;
   readonly #resolve: (specifier: string, from: string) => string | undefined;
+  /** Names of all functions that are members of something. */
+  #methods: ReadonlySet<string> | undefined;
 
   /** `resolve` gives the URL of an import, or undefined for one outside the set. */
   constructor(
@@ -68,6 +76,36 @@ export class Names {
     return !unit.module.imports.has(name);
   }
 
+  /** Whose function an expression stands for. */
+  origin(node: AnyNode, unit: CodeUnit, aliases = ALIASES_MAX): Origin {
+    const name = node.type === "MemberExpression" ? propertyName(node) : undefined;
+    if (name !== undefined && (name.startsWith("#") || this.#hasMethod(name))) return "own";
+    const root = rootOf(node);
+    if (root.type !== "Identifier") return isFunction(root) ? "own" : "unknown";
+    for (let scope: CodeUnit | null = unit; scope !== null; scope = scope.parent) {
+      if (scope.functions.has(root.name)) return "own";
+      const set = scope.names.get(root.name);
+      if (set === undefined) continue;
+      if (set?.type === "ClassDeclaration" || set?.type === "ClassExpression") return "own";
+      const isAlias = set?.type === "Identifier" || set?.type === "MemberExpression";
+      return isAlias && aliases > 0 ? this.origin(set, scope, aliases - 1) : "unknown";
+    }
+    const from = unit.module.imports.get(root.name)?.from;
+    if (from === undefined) return "builtin";
+    const isOwn = from === "umbra" || this.#modules.has(this.#resolve(from, unit.module.url) ?? "");
+    return isOwn ? "own" : "library";
+  }
+
+  #hasMethod(name: string): boolean {
+    this.#methods ??= new Set(
+      [...this.#modules.values()]
+        .flatMap(({ units }) => units)
+        .filter(({ kind, context }) => kind === "method" || (context !== null && isMemberContext(context)))
+        .map((unit) => unit.name),
+    );
+    return this.#methods.has(name);
+  }
+
   /** Whether a name is what another module exports under a name. */
   isForeign(name: string, from: string, exported: string, unit: CodeUnit): boolean {
     const imported = unit.module.imports.get(name);
@@ -116,6 +154,11 @@ export class Names {
     }
     return undefined;
   }
+}
+
+/** What the members of an expression are members of. */
+function rootOf(node: AnyNode): AnyNode {
+  return node.type === "MemberExpression" ? rootOf(node.object) : node;
 }
 
 /** By what name calls find a function; undefined if by none. */

@@ -8,9 +8,12 @@ import type {
   CallExpression,
   MemberExpression,
   NewExpression,
+  ObjectPattern,
   UpdateExpression,
 } from "acorn";
-import { propertyName } from "./nodes.ts";
+import type { Colouring } from "./colour.ts";
+import { GivenRewriter, NEVER_ARRAYS, WATCH, placeOf } from "./rewrite-given.ts";
+import { memberName, propertyName } from "./nodes.ts";
 import {
   ELEMENT_READ,
   ELEMENT_WRITE,
@@ -23,16 +26,17 @@ import type { RawCall } from "./raw-accesses.ts";
 import { separatorBefore } from "./unit-text.ts";
 import type { UnitText } from "./unit-text.ts";
 
-const WATCH = "$U";
-
 /** Rewrites the raw accesses of one function. */
 export class RawRewriter {
   readonly #at: UnitText;
   /** Elements that a pattern sets. */
   readonly #set = new Set<AnyNode>();
 
-  constructor(at: UnitText) {
+  readonly #given: GivenRewriter;
+
+  constructor(at: UnitText, colouring: Colouring) {
     this.#at = at;
+    this.#given = new GivenRewriter(at, colouring);
   }
 
   /** A call of `Atomics`; returns the number of the next free temporary. */
@@ -99,11 +103,17 @@ export class RawRewriter {
     if (node.type === "AssignmentExpression" && isElement(node.left)) return this.#assignment(node, depth);
     if (node.type === "UpdateExpression" && isElement(node.argument)) return this.#update(node, depth);
     if (isElement(node)) return this.#element(node, parent, depth);
-    if (node.type === "ObjectPattern")
-      for (const each of node.properties)
-        this.#set.add(each.type === "Property" ? each.value : each.argument);
+    if (node.type === "ObjectPattern") this.#pattern(node);
+    if (node.type === "CallExpression" || node.type === "NewExpression") this.#given.watch(node);
     this.#watchWholeArrays(node);
     return depth;
+  }
+
+  #pattern(node: ObjectPattern): void {
+    for (const each of node.properties) this.#set.add(each.type === "Property" ? each.value : each.argument);
+    // The first that is looked up, and undefined in whatever is no array: `{} = 0` binds nothing.
+    if (node.properties.some((each) => mayTakeElement(each)))
+      this.#at.text.appendRight(node.start + 1, `[${WATCH}.elements]: {} = 0, `);
   }
 
   #element(node: MemberExpression, parent: AnyNode, depth: number): number {
@@ -187,31 +197,47 @@ export class RawRewriter {
     this.#at.text.prependLeft(node.end, ")");
   }
 
-  #watchMethod({ callee, arguments: given }: CallExpression): void {
+  #watchMethod(node: CallExpression): void {
+    const { callee, arguments: given } = node;
     if (callee.type !== "MemberExpression") return;
     const name = propertyName(callee);
-    if (isWholeArrayMethod(name)) this.#watchIfWhole(callee.object);
+    if (isWholeArrayMethod(name)) this.#watchReceiver(node, callee);
     if (takesWholeArrays(name))
       for (const each of name === "set" ? given.slice(0, 1) : given) this.#watchIfWhole(each);
   }
 
-  #watchIfWhole(node: AnyNode): void {
-    const cannotBe = ["Super", "SpreadElement", "Literal", "ArrowFunctionExpression", "FunctionExpression"];
-    if (!cannotBe.includes(node.type)) this.#watch(node);
+  #watchReceiver(node: CallExpression, { object, property }: MemberExpression): void {
+    if (object.type !== "Super") {
+      // `buffer.slice()` reads what is in it, and nothing else of a buffer does.
+      if (!NEVER_ARRAYS.has(object.type)) this.#watch(object, "unshared", memberName(property) === "slice");
+      return;
+    }
+    const { text } = this.#at;
+    text.appendRight(node.start, `(${WATCH}.unshared(this, ${placeOf(this.#at, node)}), `);
+    text.prependLeft(node.end, ")");
   }
 
-  #watch(node: AnyNode, how: "unshared" | "unsynced" = "unshared"): void {
+  #watchIfWhole(node: AnyNode): void {
+    if (!NEVER_ARRAYS.has(node.type)) this.#watch(node);
+  }
+
+  #watch(node: AnyNode, how: "unshared" | "unsynced" = "unshared", isRead = false): void {
     if (node.type === "Super") return;
-    const { text, unit } = this.#at;
-    const where = JSON.stringify(`${unit.module.url}:${String(node.loc?.start.line)}`);
+    const { text } = this.#at;
     text.appendRight(node.start, `${WATCH}.${how}((`);
-    text.prependLeft(node.end, `), ${where})`);
+    text.prependLeft(node.end, `), ${placeOf(this.#at, node)}${isRead ? ", true" : ""})`);
   }
 
   #assign(node: AnyNode, name: string): void {
     this.#at.text.appendRight(node.start, `(${name} = (`);
     this.#at.text.prependLeft(node.end, "))");
   }
+}
+
+/** Whether a part of a pattern may be an element of an array: a name is none. */
+function mayTakeElement(part: ObjectPattern["properties"][number]): boolean {
+  if (part.type === "RestElement") return true;
+  return part.computed || (part.key.type === "Literal" && /^\d+$/.test(String(part.key.value)));
 }
 
 function isAtomics(node: AnyNode): boolean {

@@ -67,7 +67,7 @@ class UnitRewriter implements UnitText {
     this.#calls = new Map(unit.calls.map((call) => [call.node, call]));
     for (const { node, isOutside } of [...unit.calls, ...unit.elements])
       if (isOutside) this.#outside.add(node);
-    this.#raw = unit.module.isRaw ? new RawRewriter(this) : undefined;
+    this.#raw = unit.module.isRaw ? new RawRewriter(this, tools.colouring) : undefined;
   }
 
   rewrite(): void {

@@ -7,8 +7,11 @@
  */
 import { SITES } from "../coroutine/sites.ts";
 import { SCHEDULER, THREADS_MAX } from "./scheduler.ts";
-import { shortPath } from "./short-path.ts";
 import type { SyncObject } from "./scheduler.ts";
+import { isElementArray, isEqual } from "./elements.ts";
+import type { ElementArray, Region } from "./elements.ts";
+import { UNINTERRUPTED, UnseenAccessError, isNative, isSharedView } from "./unseen-access.ts";
+import type { Where } from "./unseen-access.ts";
 
 /** Cells below are those of the primitives of programs. */
 const FIRST_CELL = 4096;
@@ -20,15 +23,6 @@ const FIRST_ZERO = 64;
 /** Of one thread in one execution. */
 const SPURIOUS_WAKEUPS_MAX = 2;
 const NOBODY: SyncObject = { cell: FIRST_CELL - 1 };
-
-type ElementArray = NodeJS.TypedArray;
-
-/** A shared buffer that a program made. */
-interface Region {
-  readonly base: number;
-  readonly bytes: Uint8Array;
-  readonly initial: Uint8Array;
-}
 
 interface Waiter {
   readonly thread: number;
@@ -246,17 +240,48 @@ class RawAccess {
     return woken.length;
   }
 
-  /** A value where nobody can wait for shared memory; throws UnseenAccessError when it is shared. */
-  unshared<Value>(value: Value, where: string): Value {
+  /** What a pattern that may take elements out of an array looks up first. */
+  readonly elements: symbol = Symbol("elements");
+
+  /**
+   * A value where nobody can wait for shared memory; throws UnseenAccessError when it is a shared array, or the buffer of
+   * one if its method reads it.
+   */
+  unshared<Value>(value: Value, where: Where, isRead = false): Value {
     if (!this.isExecuting) return value;
-    if (ArrayBuffer.isView(value) && value.buffer instanceof SharedArrayBuffer)
-      this.#refuse(where, "accesses a shared array");
+    if (isSharedView(value)) this.#refuse(where, `accesses a shared array ${UNINTERRUPTED}`);
+    if (isRead && value instanceof SharedArrayBuffer)
+      this.#refuse(where, `reads a whole shared buffer ${UNINTERRUPTED}`);
+    return value;
+  }
+
+  /**
+   * What is given to a function that is not the program's own: `to` is that function, "builtin", or "library", which may
+   * keep it. Throws UnseenAccessError when it is shared memory.
+   */
+  given<Value>(value: Value, where: Where, to: unknown): Value {
+    const isView = isSharedView(value);
+    if (!isView && !(value instanceof SharedArrayBuffer)) return value;
+    if (typeof to === "function" ? !isNative(to) : typeof to !== "string") return value;
+    // What JavaScript's own functions read of an array before there are threads is nobody else's.
+    if (isView && !this.isExecuting && to !== "library") return value;
+    return this.#refuse(
+      where,
+      `gives shared memory to a function outside of the explored modules, whose accesses would not be seen`,
+    );
+  }
+
+  /** An object behind which others will reach it; throws UnseenAccessError when it is a shared array. */
+  unhidden<Value>(value: Value, where: Where): Value {
+    if (isSharedView(value))
+      this.#refuse(where, "hides a shared array behind another object, where its accesses would not be seen");
     return value;
   }
 
   /** What a method of a primitive's name is called on, where nobody can wait; throws UnseenAccessError for a primitive. */
-  unsynced<Value>(value: Value, where: string): Value {
-    if (this.isExecuting && value instanceof Primitive) this.#refuse(where, "operates on a lock or a thread");
+  unsynced<Value>(value: Value, where: Where): Value {
+    if (this.isExecuting && value instanceof Primitive)
+      this.#refuse(where, `operates on a lock or a thread ${UNINTERRUPTED}`);
     return value;
   }
 
@@ -279,12 +304,13 @@ class RawAccess {
     if (this.#calledAt === "") return;
     const where = this.#calledAt;
     this.#calledAt = "";
-    this.#refuse(where, `${this.#calledName} reaches shared memory and is called`);
+    this.#refuse(where, `${this.#calledName} reaches shared memory and is called ${UNINTERRUPTED}`);
   }
 
   /** What a call returned where nobody can wait for a coroutine; throws UnseenAccessError when it is one. */
-  alone<Value>(value: Value, where: string): Value {
-    if (SCHEDULER.isCoroutine(value)) this.#refuse(where, "calls what reaches shared memory");
+  alone<Value>(value: Value, where: Where): Value {
+    if (SCHEDULER.isCoroutine(value))
+      this.#refuse(where, `calls what reaches shared memory ${UNINTERRUPTED}`);
     return value;
   }
 
@@ -349,10 +375,10 @@ class RawAccess {
     return this.hasSpuriousWakeups && (this.#wokenByThemselves[thread] ?? 0) < SPURIOUS_WAKEUPS_MAX;
   }
 
-  #refuse(where: string, what: string): never {
+  #refuse(where: Where, what: string): never {
     // What is refused first is the reason; what was called there has not begun either.
     this.#calledAt = "";
-    this.refused ??= new UnseenAccessError(where, what);
+    this.refused ??= new UnseenAccessError(typeof where === "string" ? where : where(), what);
     throw this.refused;
   }
 
@@ -365,28 +391,6 @@ class RawAccess {
     const waiting = this.view[cell + WAITERS] ?? 0;
     this.view[cell + WAITERS] = waits ? waiting | (1 << thread) : waiting & ~(1 << thread);
   }
-}
-
-/** Something would access shared memory where the scheduler could not interrupt it. */
-export class UnseenAccessError extends Error {
-  constructor(where: string, what: string) {
-    super(
-      `${/^(?:file:\/\/)?\//.test(where) ? shortPath(`file://${where.replace(/^file:\/\//, "")}`) : where}: ${what} where the explorer cannot interrupt it ` +
-        "(a getter, a constructor, a callback, a trap of a Proxy, a default value, or a method that accesses a whole array)",
-    );
-    this.name = "UnseenAccessError";
-  }
-}
-
-function isElementArray(value: unknown): value is ElementArray {
-  return ArrayBuffer.isView(value) && !(value instanceof DataView);
-}
-
-function isEqual(array: Int32Array | BigInt64Array, index: number, expected: number | bigint): boolean {
-  const seen = array[index];
-  return typeof seen === "bigint"
-    ? seen === BigInt.asIntN(64, BigInt(expected))
-    : seen === (Number(expected) | 0);
 }
 
 /** The one watch of this thread, by which rewritten modules know it. */

@@ -5,7 +5,7 @@ import { RefusedError } from "../../coroutine/hook.ts";
 import { placeOf } from "../../error-place.ts";
 import { UsageError } from "../../errors.ts";
 import { firstLine } from "../../usage.ts";
-import { UnseenAccessError } from "../raw-access.ts";
+import { UnseenAccessError } from "../unseen-access.ts";
 import { shortPath } from "../short-path.ts";
 
 /** Throws UsageError unless a URL is that of a file which is there. */

@@ -8,7 +8,7 @@ import { exploreWorld } from "../explorer.ts";
 import { Pulse, withPulse } from "../pulse.ts";
 import type { ExploreReport } from "../explorer.ts";
 import { countSwitches } from "../failures/minimise.ts";
-import { UnseenAccessError } from "../raw-access.ts";
+import { UnseenAccessError } from "../unseen-access.ts";
 import { createStrategy } from "../strategies/catalogue.ts";
 import type { StrategyName } from "../strategies/catalogue.ts";
 import { described, studyFailure } from "../failures/study-failure.ts";

@@ -11,6 +11,7 @@ import type { ProgramTarget } from "../target.ts";
 import type { World } from "../world.ts";
 import { readInput } from "./input-text.ts";
 import { PROGRAM_FAILURES, THREAD_NAMES, threadOf } from "./program-api.ts";
+import { watchArrays } from "./watched-arrays.ts";
 import { watchProxies } from "./watched-proxies.ts";
 
 /** What a program's module exports by default. */
@@ -32,6 +33,7 @@ export class UserWorld implements World {
   /** Loads a module as coroutines. Throws RefusedError or UsageError when it cannot be explored. */
   static async load(url: string): Promise<{ world: UserWorld; codeHash: string }> {
     RAW.isActive = true;
+    watchArrays();
     watchProxies();
     const { colouring, address } = registerCoroutines([url], { isRaw: true });
     const module: unknown = await import(address(url));

@@ -18,15 +18,18 @@ export function watchProxies(): void {
   const { revocable } = Proxy;
   globalThis.Proxy = new PlainProxy(Proxy, {
     construct: (target, [object, traps]: unknown[]): object => {
+      RAW.unhidden(object, callerPlace);
       const made: unknown = Reflect.construct(target, [object, watchedTraps(traps)]);
       return Object(made);
     },
   });
-  Proxy.revocable = through(revocable, ([object, traps]) => [object, watchedTraps(traps)]);
+  Proxy.revocable = through(revocable, ([object, traps]) => [unhidden(object), watchedTraps(traps)]);
   Object.defineProperty = through(Object.defineProperty, withDescriptor);
   Reflect.defineProperty = through(Reflect.defineProperty, withDescriptor);
   Object.defineProperties = through(Object.defineProperties, withDescriptors);
-  Object.create = through(Object.create, withDescriptors);
+  Object.create = through(Object.create, ([parent, ...rest]) => withDescriptors([unhidden(parent), ...rest]));
+  Object.setPrototypeOf = through(Object.setPrototypeOf, withParent);
+  Reflect.setPrototypeOf = through(Reflect.setPrototypeOf, withParent);
 }
 
 /** A builtin that is given something else than it was called with. */
@@ -37,6 +40,14 @@ function through<Builtin extends (...given: never[]) => unknown>(
   return new PlainProxy(builtin, {
     apply: (target, self: unknown, given: unknown[]): unknown => Reflect.apply(target, self, instead(given)),
   });
+}
+
+function unhidden(object: unknown): unknown {
+  return RAW.unhidden(object, callerPlace);
+}
+
+function withParent([object, parent]: readonly unknown[]): unknown[] {
+  return [object, unhidden(parent)];
 }
 
 function withDescriptor([object, name, descriptor]: readonly unknown[]): unknown[] {
@@ -65,9 +76,18 @@ function watchedTraps(traps: unknown): unknown {
   return new PlainProxy(traps, {
     get: (target, name, receiver): unknown => {
       const trap: unknown = Reflect.get(target, name, receiver);
-      return watchedFunction(trap);
+      return name === "get" ? blindTrap(watchedFunction(trap)) : watchedFunction(trap);
     },
   });
+}
+
+/** A trap that is not shown what rewritten patterns look up. */
+function blindTrap(trap: unknown): unknown {
+  if (!isFunction(trap)) return trap;
+  const blind: AnyFunction = function get(...given) {
+    return given[1] === RAW.elements ? undefined : Reflect.apply(trap, this, given);
+  };
+  return blind;
 }
 
 function watchedFunction(value: unknown): unknown {
@@ -75,7 +95,7 @@ function watchedFunction(value: unknown): unknown {
   const known = watched.get(value);
   if (known !== undefined) return known;
   const made: AnyFunction = function call(...given) {
-    return RAW.alone(Reflect.apply(value, this, given), callerPlace());
+    return RAW.alone(Reflect.apply(value, this, given), callerPlace);
   };
   watched.set(value, made);
   watched.set(made, made);
@@ -83,7 +103,7 @@ function watchedFunction(value: unknown): unknown {
 }
 
 /** The line that has called what nobody can wait for. */
-function callerPlace(): string {
+export function callerPlace(): string {
   const place = placeOf(new Error("here"));
   return place === undefined ? "a library" : `${place.file}:${String(place.line)}`;
 }

@@ -251,3 +251,18 @@ test("outside of the explorer there is shared memory but no threads", async () =
   expect(cells(3).buffer).toBeInstanceOf(SharedArrayBuffer);
   expect(() => spawn(() => undefined)).toThrow("only a program that explore() runs");
 });
+
+test("an execution that was given up leaves open whether every schedule holds", async () => {
+  const result = await run(twice("Atomics.add(a, 0, 1);"), { executions: 20, steps: 4 });
+  expect(result).toMatchObject({ failure: null, executions: 20, capped: 20 });
+  const some = { ...result, capped: 1 };
+  expect(() => expect(some).toHoldInEverySchedule()).toThrow(
+    /1 were given up .* inconclusive: raise option steps/,
+  );
+});
+
+test("a result that was not waited for says so", () => {
+  const says = /wants what explore found: expect\(await explore\(…\)\)/;
+  expect(() => expect(Promise.resolve()).toHoldInEverySchedule()).toThrow(says);
+  expect(() => expect(5).toHoldInEverySchedule()).toThrow(says);
+});

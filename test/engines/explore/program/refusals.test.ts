@@ -162,6 +162,82 @@ check(c[0]===2&&three(1)===2&&all.length===2&&all[1]===undefined&&o.five()===2&&
   });
 });
 
+describe("a shared array is read by nothing that the explorer does not see", () => {
+  test.each([
+    { what: "const { 0: y } = a;" },
+    { what: "let y; ({ 0: y } = a);" },
+    { what: "const { ...all } = a;" },
+    { what: "const name = 0; const { [name]: y } = a;" },
+    { what: "const first = ({ 0: y }) => y; first(a);" },
+    { what: "const first = ([y]) => y; first(a);" },
+    { what: "const { held: { 0: y } } = { held: a };" },
+    { what: "String(a);" },
+    { what: "`${a}`;" },
+    { what: "'' + [a];" },
+    { what: "JSON.stringify({ a });" },
+    { what: "Array.prototype.at.call(a, 0);" },
+    { before: "const { at } = a;", what: "at.call(a, 0);" },
+    { before: "const call = (read) => read.call(a, 0);", what: "call(Array.prototype.at);", line: 3 },
+    { what: "Reflect.get(a, 0);" },
+    { what: "structuredClone(a);" },
+    { what: "structuredClone(a.buffer);" },
+    { what: "a.buffer.slice();" },
+    {
+      before: "class Own extends Int32Array { first() { return super.at(0); } }",
+      what: "new Own(a.buffer, a.byteOffset, 1).first();",
+      line: 3,
+    },
+    { before: "const proxy = new Proxy(a, {});", what: "proxy[0];", line: 3 },
+    { before: "const heir = Object.create(a);", what: "heir[0];", line: 3 },
+    { what: "Buffer.from(a.buffer);" },
+  ])("but refused with its line: $before $what", async ({ before = "", what, line = 4 }) => {
+    expect(await messageOf(run(doing(before, what)))).toMatch(
+      new RegExp(
+        `program-\\d+\\.ts:${String(line)}: (?:accesses a shared array where|reads a whole shared buffer where|` +
+          "gives shared memory to a function outside of|hides a shared array behind)",
+      ),
+    );
+  });
+
+  test("while a module is loaded, too, when others could keep it", async () => {
+    const main = "export default () => { Atomics.load(a, 0); };";
+    const before = 'import { inspect } from "node:util";\nconst a = cells(1);';
+    expect(await messageOf(run(`${before}\nBuffer.from(a.buffer);\n${main}`))).toMatch(
+      /program-\d+\.ts:4: gives shared memory to/,
+    );
+    expect(await messageOf(run(`${before}\ninspect(a);\n${main}`))).toMatch(
+      /program-\d+\.ts:4: gives shared memory to/,
+    );
+    expect(await messageOf(run(`${before}\nnew Proxy(a, {});\n${main}`))).toMatch(
+      /program-\d+\.ts:4: hides a shared array/,
+    );
+    expect((await run(`${before}\nString(a);\n${main}`)).failure).toBeNull();
+  });
+
+  test("and what does no harm is not refused", async () => {
+    const { failure, executions } = await run(`export default function main() {
+  const a = cells(2), plain = [5, 6], bytes = Uint8Array.of(1, 2);
+  const list = [], byName = new Map(), known = new WeakSet();
+  list.push(a); byName.set("a", a); known.add(a);
+  const { length, byteOffset } = a, { 0: first, ...others } = plain, { x, ...rest } = { x: 1, buffer: 2 };
+  const take = ({ 0: one, ...more }, [two]) => one + two + more[1];
+  const held = { read: (of) => Atomics.load(of, 0), pass: (f, of) => f(of) };
+  const seen = new Proxy({ y: 3 }, { get: (target, name) => (name === "y" ? 7 : null) });
+  const { y, ...nothing } = seen;
+  const text = String(plain) + \`\${bytes}\` + JSON.stringify({ bytes }) + Array.prototype.at.call(plain, 1);
+  check(text === '5,61,2{"bytes":{"0":1,"1":2}}6', text);
+  check(length === 2 && byteOffset >= 0 && first === 5 && others[1] === 6 && rest.buffer === 2 && x === 1, "parts");
+  check(take(plain, bytes) === 12 && held.read(a) === 0 && held.pass(held.read, list[0]) === 0, "calls");
+  check(y === 7 && Array.isArray(a) === false && ArrayBuffer.isView(a) && Object.is(a, list[0]), "kinds");
+  check(new Uint8Array(a.buffer, a.byteOffset, 8).length === 8 && structuredClone(bytes)[1] === 2, "views");
+  const other = spawn(() => { Atomics.store(a, 0, 1); });
+  other.join();
+}`);
+    expect(failure).toBeNull();
+    expect(executions).toBeGreaterThan(0);
+  });
+});
+
 test("spawning in a callback says what to do instead", async () => {
   const text =
     "export default () => {\n [1, 2].map((i) => spawn(() => { Atomics.add(cells(1), 0, i); }));\n};";
