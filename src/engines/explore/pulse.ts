@@ -20,6 +20,14 @@ export function pulsesOf(threads: number): Int32Array {
   return new Int32Array(new SharedArrayBuffer(4 * WORDS * threads));
 }
 
+/** Of a thread that loads its program. */
+const LOADING = -1;
+
+/** The first thread is waited for from now on, before its first execution: it loads a program. */
+export function beginLoading(pulses: Int32Array): void {
+  new Pulse(pulses, 0).begin(LOADING);
+}
+
 /** The pulse of one thread. */
 export class Pulse {
   readonly #pulses: Int32Array;
@@ -101,6 +109,8 @@ export class Watchdog {
 
 /** What is said of a thread that hangs. */
 export function hungText({ thread, iteration }: Hung, seed: number, patience: number): string {
+  if (iteration === LOADING)
+    return `the module was not loaded in ${String(patience)} s: a loop at its top level, or an await, has no end`;
   return (
     `worker ${String(thread)} hangs: execution ${String(iteration)} of seed ${String(seed)} came to no shared access ` +
     `for ${String(patience)} s; a loop without one cannot be scheduled`

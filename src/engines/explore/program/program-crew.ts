@@ -4,7 +4,7 @@ import { Worker } from "node:worker_threads";
 import { RunError, UsageError } from "../../errors.ts";
 import { ExploreCell } from "../explorer.ts";
 import type { ExploreReport } from "../explorer.ts";
-import { Watchdog, hungText, pulsesOf } from "../pulse.ts";
+import { Watchdog, beginLoading, hungText, pulsesOf } from "../pulse.ts";
 import { partsOf, samples } from "./parts.ts";
 import type { Part } from "./parts.ts";
 import type { ProgramAnswer, ProgramStudy, ProgramTask } from "./program-thread.ts";
@@ -133,6 +133,7 @@ class CrewRun {
       this.#cells.set(index, cells);
       const { target, strategy, seed, schedule, patience } = this.#task;
       const pulses = pulsesOf(1);
+      beginLoading(pulses);
       const task = { target, strategy, seed, schedule, cells, part, pulses };
       const answer = await this.#crew.thread(thread).ask(task, patience);
       this.#cells.delete(index);
@@ -171,6 +172,7 @@ class ProgramThread {
   readonly #worker: Worker;
   readonly #index: number;
   #died: Error | undefined;
+  #reject: (error: Error) => void = () => undefined;
 
   constructor(url: string, index: number) {
     this.#index = index;
@@ -181,6 +183,11 @@ class ProgramThread {
     this.#worker.on("error", (error: Error) => {
       this.#died = error;
     });
+    // A program that ends its thread, with process.exit say, answers nothing any more.
+    this.#worker.on("exit", () => {
+      this.#died ??= new RunError("the program ended its thread, with process.exit or because of an error");
+      this.#reject(this.#died);
+    });
     this.#worker.unref();
   }
 
@@ -188,6 +195,7 @@ class ProgramThread {
     if (this.#died !== undefined) throw this.#died;
     this.#worker.ref();
     const { promise, resolve, reject } = Promise.withResolvers<ProgramAnswer>();
+    this.#reject = reject;
     const watchdog = new Watchdog(task.pulses, patience);
     const timer = setInterval(() => {
       for (const hung of watchdog.look(performance.now())) {

@@ -250,3 +250,23 @@ test("a function without a name has none in the text", async () => {
   const text = "export default () => {\n (function* () { Atomics.load(cells(1), 0); })();\n};";
   expect(await messageOf(run(text))).toMatch(/program-\d+\.ts:3: the generator reaches shared memory$/);
 });
+
+describe("a program that never answers", () => {
+  const rest = "export default () => { Atomics.load(cells(1), 0); };";
+
+  test("is given up while it is loaded", async () => {
+    const says =
+      /program-\d+\.ts: the module was not loaded in 2 s: a loop at its top level, or an await, has no end$/;
+    const text = `await new Promise(() => {});\n${rest}`;
+    expect(await messageOf(run(text, { patience: 2, workers: 1 }))).toMatch(says);
+  });
+
+  test.each([`process.exit(0);\n${rest}`, rest.replace("};", "process.exit(0); };")])(
+    "is told to have ended its thread: %s",
+    async (text) => {
+      expect(await messageOf(run(text, { workers: 1 }))).toMatch(
+        /program-\d+\.ts: the program ended its thread, with process\.exit or because of an error$/,
+      );
+    },
+  );
+});
