@@ -82,6 +82,22 @@ const DEFAULTS = {
   failures: "failures",
   patience: PATIENCE_SECONDS,
 } as const;
+const NUMBERS: ReadonlySet<string> = new Set([
+  "executions",
+  "seconds",
+  "seed",
+  "workers",
+  "steps",
+  "patience",
+]);
+const OPTIONS: ReadonlySet<string> = new Set([
+  ...NUMBERS,
+  "input",
+  "strategy",
+  "spuriousWakeups",
+  "schedule",
+  "failures",
+]);
 const CREWS_KEPT = 8;
 
 /** Threads by program: a module is translated once, however often it is explored. */
@@ -174,6 +190,11 @@ type ResolvedOptions = ExploreOptions & Required<Pick<ExploreOptions, keyof type
 function checked(url: string, options: ResolvedOptions): ResolvedOptions {
   const { strategy, executions, seed, steps, seconds, patience } = options;
   const name = (option: string): string => `${shortPath(url)}: option ${option}`;
+  for (const [option, value] of Object.entries(options)) {
+    if (!OPTIONS.has(option)) throw new UsageError(`${name(option)}: there is none of this name`);
+    if (NUMBERS.has(option) && value !== undefined && typeof value !== "number")
+      throw new UsageError(`${name(option)} wants a number, got ${JSON.stringify(value) ?? "nothing"}`);
+  }
   if (!isStrategyName(strategy))
     throw new UsageError(
       `${name("strategy")} wants ${allowedNames(STRATEGY_NAMES)}, got "${String(strategy)}"`,
@@ -191,6 +212,8 @@ function checked(url: string, options: ResolvedOptions): ResolvedOptions {
 
 function urlOf(program: URL | string): string {
   if (program instanceof URL) return program.href;
+  if (typeof program !== "string")
+    throw new UsageError('explore wants a program: explore(new URL("./program.ts", import.meta.url))');
   if (program.startsWith("file:")) return program;
   if (isAbsolute(program)) return pathToFileURL(program).href;
   throw new UsageError(`program "${program}": name it by URL: new URL("./program.ts", import.meta.url)`);

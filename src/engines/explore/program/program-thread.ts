@@ -97,7 +97,13 @@ function strategyOf({ strategy, seed, part }: ProgramTask): Search {
 }
 
 function replayed(world: UserWorld, codeHash: string, schedule: string): ProgramAnswer {
-  const execution = replay(world, readDirectives(schedule));
+  const directives = readDirectives(schedule);
+  const execution = replay(world, directives);
+  const absent = directives.find(({ thread, next }) => Math.max(thread, next) >= SCHEDULER.threads);
+  if (absent !== undefined)
+    throw new UsageError(
+      `${world.name}: option schedule "${schedule}" names a thread that is not there: the program had ${String(SCHEDULER.threads)}`,
+    );
   const { points, steps, failures } = execution;
   const [first] = failures;
   const report: ExploreReport = {

@@ -65,6 +65,9 @@ test.each([
   { options: { steps: 1.5 }, says: /option steps wants a whole number .*, got "1\.5"$/ },
   { options: { seed: -1 }, says: /option seed wants a whole number .*, got "-1"$/ },
   { options: { seconds: Number.NaN }, says: /option seconds wants a number .*, got "NaN"$/ },
+  { options: { executions: "5" }, says: /option executions wants a number, got "5"$/ },
+  { options: { bogus: 1 }, says: /option bogus: there is none of this name$/ },
+  { options: { schedule: "9.9.9" }, says: /option schedule "9\.9\.9" names a thread that is not there/ },
 ])("an option that cannot be is named with its file: $options", async ({ options, says }) => {
   // What people who write JavaScript may pass.
   const given: ExploreOptions = JSON.parse(
