@@ -48,10 +48,10 @@ export class OutOfSyncFixups {
     const { memory } = this.#shadow;
     const page = this.#slots.pageIn(slot);
     const fixups = this.#slots.fixups(slot);
-    for (const which of [FIRST, SECOND]) {
-      const cell = memory.loadGuarded(fixups + which);
-      if (cell !== 0) this.#revoke(page, cell);
-    }
+    const first = memory.loadGuarded(fixups + FIRST);
+    if (first !== 0) this.#revoke(page, first);
+    const second = memory.loadGuarded(fixups + SECOND);
+    if (second !== 0) this.#revoke(page, second);
     this.#slots.clearFixups(slot);
   }
 
