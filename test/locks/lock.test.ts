@@ -65,7 +65,14 @@ describe.each(KINDS)("a %s lock", (kind) => {
     const lock = machine.paging(0);
     lock.acquire(LockSite.domain_init);
     lock.acquire(LockSite[site]);
-    const legal = ["remove_shadows", "remove_all_mappings", "update_cr3", "p2m_write", "emulate_write"];
+    const legal = [
+      "remove_shadows",
+      "remove_all_mappings",
+      "update_cr3",
+      "p2m_write",
+      "emulate_write",
+      "log_dirty",
+    ];
     const sentence =
       `vCPU 0 takes the paging lock at ${site}, which may not take it twice, ` +
       "while it holds the paging lock taken at domain_init.";

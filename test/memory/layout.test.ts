@@ -76,6 +76,7 @@ test("the fields of a frame record are independent of each other and of other fr
     "generation",
     "sibling",
     "writes",
+    "dying",
   ] as const;
   expect(fields).toHaveLength(FRAME_FIELDS);
   const set = (field: (typeof fields)[number], frame: number, value: number): void => {

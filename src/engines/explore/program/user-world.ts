@@ -69,7 +69,8 @@ export class UserWorld implements World {
 
   end(ending: number): readonly Failure[] {
     RAW.isExecuting = false;
-    RAW.checkCalls();
+    // What was thrown while a call was entered is worth more than that it was not.
+    if (ending !== Ending.stopped) RAW.checkCalls();
     if (RAW.accesses === 0 && ending === Ending.done)
       throw new UsageError(
         `${this.name}: has no shared access: elements of arrays on a SharedArrayBuffer, Atomics, or a lock`,
