@@ -79,11 +79,15 @@ export function replay(world: World, directives: readonly Directive[]): Recorded
   return execution;
 }
 
+const ENGINES = new URL("..", import.meta.url).href;
+
 function thrown(error: unknown): Failure {
   const thread = SCHEDULER.current;
   if (!(error instanceof Error)) return { check: "exception", thread, message: `It threw ${String(error)}.` };
-  const place = /\(?file:\/\/([^)\s?]+)[^)\s]*?:(\d+):\d+\)?/.exec(error.stack ?? "");
-  const where = place === null ? "" : ` (at ${shortPath(`file://${place[1] ?? ""}`)}:${place[2] ?? ""})`;
+  const places = [...(error.stack ?? "").matchAll(/\(?(file:\/\/[^)\s?]+)[^)\s]*?:(\d+):\d+\)?/g)];
+  // A limit of ours is met by whoever asked for more.
+  const place = places.find(([, url = ""]) => !url.startsWith(ENGINES)) ?? places[0];
+  const where = place === undefined ? "" : ` (at ${shortPath(place[1] ?? "")}:${place[2] ?? ""})`;
   return { check: "exception", thread, message: `${error.name}: ${error.message}${where}` };
 }
 

@@ -124,8 +124,10 @@ class RawAccess {
   /** Keeps words free of everything else until the execution ends; the first of them. */
   reserve(count: number, name: string): number {
     const first = this.#next;
-    if (!Number.isInteger(count) || count < 0 || first + count > WAITERS)
-      throw new RangeError(`a program under test has room for ${String(WAITERS - FIRST_CELL)} shared words`);
+    if (!Number.isInteger(count) || count < 0)
+      throw new RangeError(`shared words are counted from 0, got ${String(count)}`);
+    const left = WAITERS - first;
+    if (count > left) throw new RangeError(`${String(count)} shared words where ${String(left)} are left`);
     // Entries of 64 bits stand at even cells.
     this.#next = first + count + (count & 1);
     this.#named.push({ first, count, name });

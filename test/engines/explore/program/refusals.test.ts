@@ -241,6 +241,24 @@ describe("a shared array is read by nothing that the explorer does not see", () 
   });
 });
 
+test.each([
+  {
+    text: "cells(-1);",
+    says: /^RangeError: shared words are counted from 0, got -1 \(at \S*program-\d+\.ts:4\)$/,
+  },
+  {
+    text: "cells(1e9);",
+    says: /1000000000 shared words where \d+ are left .*program-\d+\.ts:4\)$/,
+  },
+  {
+    text: "for (let i = 0; i < 40; i++) spawn(() => { Atomics.store(a, 0, 1); });",
+    says: /^RangeError: more than 32 threads \(at \S*program-\d+\.ts:4\)$/,
+  },
+])("a limit is told with the line that meets it: $text", async ({ text, says }) => {
+  const { failure } = await run(doing("", text));
+  expect(failure?.violations[0]?.message).toMatch(says);
+});
+
 test("spawning in a callback says what to do instead", async () => {
   const text =
     "export default () => {\n [1, 2].map((i) => spawn(() => { Atomics.add(cells(1), 0, i); }));\n};";
