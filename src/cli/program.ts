@@ -117,7 +117,7 @@ function addStress(program: Command, context: Context, ending: Ending): void {
     .addHelpText("after", SETTINGS_HELP + EXIT_CODES)
     .addHelpText(
       "after",
-      example("umbra stress fork-cow --vcpus 4 --seconds 5 --set prefetch=off --json result.json"),
+      example("umbra stress fork-copy-on-write --vcpus 4 --seconds 5 --set prefetch=off --json result.json"),
     )
     .action(async (scenario: string, { json, failures, ...flags }: StressFlags) => {
       ending.code = await stressCommand(context, { scenario, ...withPaging(flags) }, { json, failures });
