@@ -18,6 +18,7 @@ export function simulateReport(result: SimulateResult, paint: Paint): string {
     paint.bold(`${scenario}, ${guest} guest, preset ${preset}, seed ${String(seed)}, costs ${cost}`),
     `${String(milliseconds)} ms of virtual time a point`,
     pointTable(points),
+    ...scalingLines(result),
     ...(last === undefined ? [] : [detailsOf(last, paint)]),
     ...verdictLines(result, paint),
     "",
@@ -57,6 +58,27 @@ function speedUp(point: SimulatedPoint, points: readonly SimulatedPoint[]): stri
   const same = points.filter(({ lock }) => lock === point.lock);
   const base = same.reduce((least, each) => (each.vcpus < least.vcpus ? each : least), point);
   return base.throughput === 0 ? "-" : (point.throughput / base.throughput).toFixed(2);
+}
+
+/** Where each kind of lock ends, in words. */
+function scalingLines({ points, scaling }: SimulateResult): string[] {
+  return scaling.flatMap(({ lock, bestVcpus, bestThroughput, knee, usl }) => {
+    const own = points.filter((point) => point.lock === lock && point.reason === null);
+    const most = own.reduce((largest, point) => (point.vcpus > largest.vcpus ? point : largest));
+    const lines = [
+      `${lock}: best at ${counted(bestVcpus, "vCPU")}, ${count(bestThroughput)} operations per second; at ` +
+        `${counted(most.vcpus, "vCPU")} they wait ${percent(most.waitingShare)} of their time, and the shadow lock is ` +
+        `held ${percent(most.utilisation)}`,
+    ];
+    if (knee !== null) lines.push(`  by the smallest point, the lock serves N* = ${knee.toFixed(1)} vCPUs`);
+    if (usl === null) return lines;
+    const worst = usl.residuals.reduce((a, b) => (Math.abs(b.residual) > Math.abs(a.residual) ? b : a));
+    lines.push(
+      `  USL: σ = ${usl.sigma.toPrecision(3)}, κ = ${usl.kappa.toPrecision(3)}; the point farthest off is ` +
+        `${counted(worst.vcpus, "vCPU")}, by ${percent(worst.residual)}`,
+    );
+    return lines;
+  });
 }
 
 function detailsOf(point: SimulatedPoint, paint: Paint): string {

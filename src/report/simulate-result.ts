@@ -83,6 +83,25 @@ export interface SimulatedPoint {
   readonly switches: number;
 }
 
+/** A fit of the universal scalability law: contention σ, coherence κ, and how far each point lies off, as a part of it. */
+export interface UslFit {
+  readonly lambda: number;
+  readonly sigma: number;
+  readonly kappa: number;
+  readonly residuals: readonly { readonly vcpus: number; readonly residual: number }[];
+}
+
+/** What the points of one kind of lock say together. */
+export interface ScalingRow {
+  readonly lock: string;
+  readonly bestVcpus: number;
+  readonly bestThroughput: number;
+  /** vCPUs that the shadow lock can serve, by the smallest point; null when it was not taken there. */
+  readonly knee: number | null;
+  /** Null for less than three numbers of vCPUs, or without one vCPU. */
+  readonly usl: UslFit | null;
+}
+
 /** How a sweep ended. */
 export type SimulateOutcome = "completed" | "interrupted" | "worker-died";
 
@@ -96,4 +115,5 @@ export interface SimulateResult {
   readonly reason: string | null;
   readonly signal: string | null;
   readonly points: readonly SimulatedPoint[];
+  readonly scaling: readonly ScalingRow[];
 }

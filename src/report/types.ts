@@ -18,12 +18,14 @@ export type {
 } from "./stress-result.ts";
 export type {
   LawRow,
+  ScalingRow,
   SimulateOutcome,
   SimulateResult,
   SimulateSettings,
   SimulatedLockRow,
   SimulatedPoint,
   SpentRow,
+  UslFit,
 } from "./simulate-result.ts";
 export type { StartResult } from "./start-result.ts";
 export type { EachSwitchResult, SwitchRun } from "./each-switch-result.ts";

@@ -6,6 +6,7 @@ import type { SimulateOutcome, SimulateResult, SimulatedPoint } from "../../repo
 import { UsageError } from "../errors.ts";
 import { firstLine } from "../usage.ts";
 import type { PointAnswer, PointTask } from "./point-task.ts";
+import { scalingRows } from "./scaling.ts";
 import type { SimulatePlan } from "./simulate-plan.ts";
 
 /** What a sweep may be told and asked while it runs. */
@@ -62,6 +63,7 @@ async function sweep(
     }
   });
   await Promise.all(answers);
+  const measured = points.filter((point) => point !== undefined);
   return {
     engine: "simulate",
     command,
@@ -69,7 +71,8 @@ async function sweep(
     outcome,
     reason,
     signal: interruption?.aborted === true ? String(interruption.reason) : null,
-    points: points.filter((point) => point !== undefined),
+    points: measured,
+    scaling: scalingRows(measured),
   };
 }
 

@@ -30,6 +30,8 @@ export interface RepairmanAnswer {
   /** Visits a nanosecond. */
   readonly throughput: number;
   readonly utilisation: number;
+  /** Of the customers' time, the part that they waited. */
+  readonly waitingShare: number;
   /** Mean time from wanting the lock to giving it up. */
   readonly response: number;
   readonly laws: readonly LawRow[];
@@ -97,6 +99,7 @@ const spent = SCHEDULER.spentNanos + SCHEDULER.blockedNanos + (lines?.nanos.redu
 const answer: RepairmanAnswer = {
   throughput: visits / clock,
   utilisation: (account?.busy ?? 0) / clock,
+  waitingShare: (account?.wanted ?? 0) / (clock * order.customers),
   response: ((account?.wanted ?? 0) + (account?.held ?? 0)) / visits,
   laws: checkLaws(locks?.accounts ?? [], {
     elapsed: SCHEDULER.elapsed(),

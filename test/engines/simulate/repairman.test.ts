@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import { describe, expect, test } from "vitest";
+import { kneeOf } from "../../../src/engines/simulate/scaling.ts";
 import type { RepairmanAnswer, RepairmanOrder } from "./repairman-worker.ts";
 
 const THINK = 10_000;
@@ -48,7 +49,7 @@ describe.each([
     "%i customers are served as often as the formula says, within two percent",
     async (customers) => {
       const expected = closedForm(customers);
-      const { throughput, utilisation, response, laws } = await simulate({
+      const { throughput, utilisation, waitingShare, response, laws } = await simulate({
         kind,
         customers,
         nanos: VISITS / expected,
@@ -57,6 +58,9 @@ describe.each([
       expect(Math.abs(utilisation / (expected * SERVICE) - 1)).toBeLessThan(0.02);
       // Little's law for all customers: N = X (R + Z).
       expect(Math.abs((throughput * (response + THINK)) / customers - 1)).toBeLessThan(0.02);
+      // N* = (Z + S) / S, whichever number of customers it is worked out from.
+      const knee = kneeOf({ vcpus: customers, waitingShare, utilisation }) ?? 0;
+      expect(Math.abs(knee / ((THINK + SERVICE) / SERVICE) - 1)).toBeLessThan(0.02);
       expect(laws.filter(({ holds }) => !holds)).toEqual([]);
       expect(laws.map(({ law }) => law)).toEqual(["time", "order", "little", "utilisation"]);
     },
