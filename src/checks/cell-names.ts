@@ -1,8 +1,8 @@
 /** What a cell of a machine's memory is, in words: for whoever reads a trace or a race report. */
-import { LockCell } from "../locks/lock-area.ts";
+import { LockCell, QueueCell } from "../locks/lock-area.ts";
 import { DomainCell } from "../memory/domain-area.ts";
 import { FRAME_FIELD_NAMES } from "../memory/frame-table.ts";
-import { LOCK_NAMES, LOCK_WORDS, VCPU_WORDS } from "../memory/layout.ts";
+import { LOCK_NAMES, LOCK_WORDS, QUEUE_NODE_WORDS, VCPU_WORDS } from "../memory/layout.ts";
 import type { Layout, Region, RegionName } from "../memory/layout.ts";
 import { VcpuCell } from "../memory/vcpu-area.ts";
 
@@ -35,6 +35,8 @@ const DECISIVE_LOCK_CELLS: ReadonlySet<number> = new Set([
   LockCell.held,
   LockCell.nextTicket,
   LockCell.nowServing,
+  LockCell.queueTail,
+  LockCell.state,
 ]);
 
 /** How the cells of a region are named, by their place in it. */
@@ -49,6 +51,12 @@ const NAMERS: Readonly<Partial<Record<RegionName, (at: number, layout: Layout) =
     `mfn ${hex(at % sizes.frames)} ${FRAME_FIELD_NAMES[Math.floor(at / sizes.frames)] ?? "field"}`,
   p2m: (at) => `p2m of gfn ${hex(at)}`,
   hash: (at) => `hash bucket ${String(at)}`,
+  queues: (at, layout) => {
+    const node = Math.floor(at / QUEUE_NODE_WORDS);
+    const lock = LOCK_NAMES[node % LOCK_NAMES.length] ?? "no";
+    const vcpu = threadName(layout, Math.floor(node / LOCK_NAMES.length));
+    return `${vcpu} ${lock} lock queue ${fieldName(QueueCell, at % QUEUE_NODE_WORDS)}`;
+  },
 };
 
 function threadName(layout: Layout, vcpu: number): string {

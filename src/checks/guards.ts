@@ -1,5 +1,12 @@
 /** How every cell of a machine may be accessed, worked out from the declarations that stand beside the cells. */
-import { LOCK_CELL_GUARDS, LockCell, lockArea } from "../locks/lock-area.ts";
+import {
+  LOCK_CELL_GUARDS,
+  LockCell,
+  QUEUE_CELL_GUARDS,
+  QueueCell,
+  lockArea,
+  queueNode,
+} from "../locks/lock-area.ts";
 import { DOMAIN_CELL_GUARDS, DomainCell } from "../memory/domain-area.ts";
 import { FRAME_FIELD_GUARDS, FRAME_FIELD_NAMES } from "../memory/frame-table.ts";
 import { LOCK_NAMES, VCPU_WORDS } from "../memory/layout.ts";
@@ -15,6 +22,7 @@ export interface CellGuards {
   readonly records: CellGuardsByName;
   readonly vcpus: CellGuardsByName;
   readonly locks: CellGuardsByName;
+  readonly queues: CellGuardsByName;
 }
 
 /** The declarations that stand beside the cells. */
@@ -23,6 +31,7 @@ export const DECLARED_GUARDS: CellGuards = {
   records: FRAME_FIELD_GUARDS,
   vcpus: VCPU_CELL_GUARDS,
   locks: LOCK_CELL_GUARDS,
+  queues: QUEUE_CELL_GUARDS,
 };
 
 const GUARD_NAMES: readonly Guard[] = [
@@ -62,6 +71,10 @@ export class Guards {
     for (const [lock] of LOCK_NAMES.entries())
       for (const [name, offset] of Object.entries(LockCell))
         this.#declare(lockArea(layout, lock) + offset, 1, declared.locks[name]);
+    for (let vcpu = 0; vcpu <= sizes.vcpus; vcpu++)
+      for (const [lock] of LOCK_NAMES.entries())
+        for (const [name, offset] of Object.entries(QueueCell))
+          this.#declare(queueNode(layout, vcpu, lock) + offset, 1, declared.queues[name]);
   }
 
   /** The guard of a cell. */

@@ -56,7 +56,12 @@ const STRUCTURE_CACHE_MAX = 1024;
 const OUT_OF_SYNC_AFTER_MAX = 1024;
 
 /** Every kind of lock. */
-export const LOCK_KINDS = ["test-and-set", "ticket"] as const satisfies readonly MachineConfig["lockKind"][];
+export const LOCK_KINDS = [
+  "test-and-set",
+  "ticket",
+  "mcs",
+  "futex",
+] as const satisfies readonly MachineConfig["lockKind"][];
 const PAGING_MODES = ["shadow", "hap"] as const satisfies readonly MachineConfig["paging"][];
 const REUSE_ORDERS = [
   "first-in-first-out",
@@ -75,7 +80,7 @@ const MACHINE_SETTINGS: Readonly<Record<string, Setting>> = {
   lock: {
     values: LOCK_KINDS.join(" | "),
     default: "test-and-set",
-    about: "how a lock decides who is next",
+    about: "how a lock decides who is next, and how the others wait: docs/locks.md",
     parse: (name, value) => ({ lockKind: oneOf(name, value, LOCK_KINDS) }),
     read: (config) => config.lockKind,
   },

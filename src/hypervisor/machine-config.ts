@@ -1,5 +1,5 @@
 /** What a machine is made of, and which of the talk's optimisations it runs with. Plain data: it is sent to workers. */
-import type { LockKind } from "../locks/lock.ts";
+import type { LockKind } from "../locks/gate.ts";
 import { keysOf, recordOf } from "../memory/records.ts";
 
 /** Every optimisation that can be switched, with what it does. Spec 17, and those that this model adds. */

@@ -2,7 +2,8 @@
  * A machine with its one domain, and how threads get hold of it: one thread creates it, others attach, each vCPU's own
  * thread creates that vCPU, and one more thread may act as the toolstack.
  */
-import { HeldLocks, RecursiveLock } from "../locks/lock.ts";
+import { HeldLocks } from "../locks/held-locks.ts";
+import { RecursiveLock } from "../locks/lock.ts";
 import { DomainCell } from "../memory/domain-area.ts";
 import type { Clock } from "../memory/clock.ts";
 import { FrameTable, FrameUse, PageType } from "../memory/frame-table.ts";

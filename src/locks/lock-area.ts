@@ -2,7 +2,7 @@
  * The words of one lock, and how its holder counts in them. The first sixteen, one cache line, are the lock itself;
  * behind them lie its statistics, guarded by the lock.
  */
-import { LOCK_WORDS } from "../memory/layout.ts";
+import { LOCK_NAMES, LOCK_WORDS, QUEUE_NODE_WORDS } from "../memory/layout.ts";
 import type { CellGuard, Layout } from "../memory/layout.ts";
 import type { SharedMemory } from "../memory/shared-memory.ts";
 
@@ -22,6 +22,10 @@ export const LockCell = {
   site: 8,
   /** Number of the last holder plus 1, 0 before the first. */
   lastOwner: 9,
+  /** MCS, atomic: number of the last in the queue plus 1, 0 when the lock is free. */
+  queueTail: 10,
+  /** Futex, atomic: 0 free, 1 held, 2 held while somebody may wait; a wait pair. */
+  state: 12,
   /** First word of the statistics. Outermost acquisitions, two words. */
   acquisitions: 16,
   /** Acquisitions by another vCPU than the last, two words. */
@@ -41,8 +45,23 @@ export const LOCK_CELL_GUARDS: Readonly<Partial<Record<keyof typeof LockCell, Ce
   held: { guard: "atomic", publishes: true, because: TAKES },
   nextTicket: { guard: "atomic", publishes: true, because: TAKES },
   nowServing: { guard: "atomic", publishes: true, because: TAKES },
+  queueTail: { guard: "atomic", publishes: true, because: TAKES },
+  state: { guard: "atomic", publishes: true, because: TAKES },
   owner: { guard: "its own lock", anybody: "reads", because: NAMES },
   site: { guard: "its own lock", anybody: "reads", because: "only for the messages of the watchdog" },
+};
+
+/** Offsets in a vCPU's node in the queue of an MCS lock. All atomic. */
+export const QueueCell = {
+  /** 1 until the predecessor calls its vCPU; a wait pair. */
+  waits: 0,
+  /** Number of the successor plus 1, 0 while there is none or it has not said so; a wait pair. */
+  next: 2,
+} as const;
+
+/** Guards of the words of a node. */
+export const QUEUE_CELL_GUARDS: Readonly<Partial<Record<keyof typeof QueueCell, CellGuard>>> = {
+  waits: { guard: "atomic", publishes: true, because: TAKES },
 };
 
 /** Offsets in a record of durations. */
@@ -66,6 +85,11 @@ const LONGEST = WORD - 1;
 /** First word of a lock. */
 export function lockArea(layout: Layout, index: number): number {
   return layout.regions.locks.offset + index * LOCK_WORDS;
+}
+
+/** First word of a vCPU's node in the queue of a lock. */
+export function queueNode(layout: Layout, vcpu: number, lock: number): number {
+  return layout.regions.queues.offset + (vcpu * LOCK_NAMES.length + lock) * QUEUE_NODE_WORDS;
 }
 
 /** Adds 1 to a count of two words. The caller holds the lock. */

@@ -292,8 +292,9 @@ export class Vcpu {
     return bits === 0 || this.#service(bits);
   }
 
-  /** For locks: serves a flush while waiting. */
-  serveMailbox(): void {
+  /** Waits while a cell holds a value, or until a flush is asked for, which it serves. */
+  waitServing(cell: number, value: number): void {
+    this.waiter.waitWhile(cell, value);
     this.mailbox.serve();
   }
 

@@ -61,6 +61,8 @@ export interface LayoutSizes {
 export const LOCK_NAMES = ["p2m", "paging", "heap"] as const;
 /** Words in the area of one lock. */
 export const LOCK_WORDS = 256;
+/** Words of a vCPU's node in the queue of one lock: a cache line. */
+export const QUEUE_NODE_WORDS = 16;
 /** Words of one vCPU's control cells (vcpu-area.ts). */
 export const VCPU_WORDS = 128;
 /** Words of one TLB or paging-structure cache entry. */
@@ -89,6 +91,7 @@ const REGION_ORDER = [
   "tlbs",
   "structureCaches",
   "recent",
+  "queues",
 ] as const;
 
 /** The name of a region. */
@@ -160,6 +163,11 @@ const DECLARATIONS: Readonly<Record<RegionName, Declaration>> = {
     guard: "private",
     about: "per-vCPU rings of the last operations",
     words: (sizes) => (sizes.vcpus + 1) * RECENT_ENTRIES * RECENT_ENTRY_WORDS,
+  },
+  queues: {
+    guard: "atomic",
+    about: "nodes of the queues of MCS locks, one a vCPU and lock",
+    words: (sizes) => (sizes.vcpus + 1) * LOCK_NAMES.length * QUEUE_NODE_WORDS,
   },
 };
 

@@ -46,6 +46,16 @@ export class Waiter {
     memory.storeWord(this.#sleepsOn, 0);
     memory.addWord(cell + 1, -1);
   }
+
+  /** Wakes whoever sleeps on a wait pair, after its value was changed. */
+  wakeSleepers(cell: number): void {
+    wake(this.#memory, cell);
+  }
+
+  /** Wakes one of those who sleep on a wait pair, after its value was changed. */
+  wakeSleeper(cell: number): void {
+    if (this.#memory.loadWord(cell + 1) !== 0) Atomics.notify(this.#memory.view, cell, 1);
+  }
 }
 
 /** Wakes whoever sleeps on a wait pair, after its value was changed. */

@@ -35,7 +35,7 @@ test.concurrent.each([
   },
   {
     args: ["simulate", COUNT, "--lock", "ticket,spin"],
-    says: '--lock wants test-and-set or ticket, or several with commas, got "spin"',
+    says: '--lock wants test-and-set, ticket, mcs or futex, or several with commas, got "spin"',
   },
   {
     args: ["simulate", COUNT, "--cost", file("mine.json", NO_SOURCE)],
@@ -111,7 +111,7 @@ test.concurrent.each([
   { args: ["stress", COUNT, "--set", "prefetch=1"], says: '--set prefetch wants on or off, got "1"' },
   {
     args: ["stress", COUNT, "--set", "lock=mcs2"],
-    says: '--set lock wants test-and-set or ticket, got "mcs2"',
+    says: '--set lock wants test-and-set, ticket, mcs or futex, got "mcs2"',
   },
   {
     args: ["stress", COUNT, "--set", "tlb-sets=3"],

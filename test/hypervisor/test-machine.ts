@@ -34,7 +34,7 @@ Waiter.prototype.waitWhile = (): void => {
   waits++;
   if (waits > WAITS_MAX) throw new Error("the wait does not end");
   for (const { vcpu } of onThisThread) {
-    vcpu.serveMailbox();
+    vcpu.mailbox.serve();
     // One that is asked to park does so between two operations, which is now; its next one lets it run again.
     const isAsked = (vcpu.memory.loadWord(vcpu.area + VcpuCell.doorbell) & Doorbell.park) !== 0;
     if (isAsked && vcpu.register(VcpuCell.state) === VcpuState.running)

@@ -16,6 +16,8 @@ import { TestVcpu } from "./test-vcpu.ts";
 const TORN_MILLIS = 1;
 /** How often the holder looks for an acknowledgment that never comes. */
 const PATIENCE = 100;
+/** How often somebody who waits while updates are torn looks before it is lost: each sleeps for a millisecond between. */
+const LOOKS_MAX = 500;
 const STOP = new Error("stopped");
 
 class Contender {
@@ -26,6 +28,7 @@ class Contender {
   readonly #control: number;
   readonly #area: number;
   #overlaps = 0;
+  #looks = 0;
   #isAcknowledged = false;
 
   constructor(task: Contention) {
@@ -76,11 +79,12 @@ class Contender {
   /** Takes the lock as the next after the vCPU before it, and writes down its turn. The first waits for all. */
   queue(): void {
     const memory = this.#memory;
-    const nextTicket = this.#area + LockCell.nextTicket;
-    while (memory.loadWord(nextTicket) !== this.#task.vcpu) Atomics.pause();
+    // Both count up as vCPUs come in the order of their numbers.
+    const come = this.#area + (this.#task.kind === "mcs" ? LockCell.queueTail : LockCell.nextTicket);
+    while (memory.loadWord(come) !== this.#task.vcpu) Atomics.pause();
     this.#lock.acquire(LockSite.test);
     if (this.#task.vcpu === 0) {
-      while (memory.loadWord(nextTicket) !== this.#task.vcpus) Atomics.pause();
+      while (memory.loadWord(come) !== this.#task.vcpus) Atomics.pause();
     }
     const counter = this.#control + ControlCell.counter;
     const turn = memory.loadGuarded(counter);
@@ -129,19 +133,18 @@ class Contender {
   }
 
   #lookForFaults(): void {
-    if (this.#overlaps !== 0 || this.#vcpu.checks.length !== 0 || this.#hasLostTickets()) {
+    if (this.#overlaps !== 0 || this.#vcpu.checks.length !== 0 || this.#hasLostItsTurn()) {
       this.#memory.storeWord(this.#control + ControlCell.stop, 1);
     }
     if (this.#memory.loadWord(this.#control + ControlCell.stop) !== 0) throw STOP;
   }
 
-  /** Whoever waits has a ticket that is still to come, so that more tickets are out than were served. */
-  #hasLostTickets(): boolean {
-    if (this.#vcpu.waitsFor === 0 || this.#task.kind !== "ticket") return false;
-    const serving = this.#memory.loadWord(this.#area + LockCell.nowServing);
-    const next = this.#memory.loadWord(this.#area + LockCell.nextTicket);
-    if (((next - serving) | 0) > 0) return false;
-    this.#vcpu.reportViolation("lost-ticket", "a vCPU waits for a ticket that will not be served");
+  /** A torn update can lose a ticket or a place in a queue, and whoever has it waits for ever. */
+  #hasLostItsTurn(): boolean {
+    if (this.#task.fault !== "torn") return false;
+    this.#looks = this.#vcpu.waitsFor === 0 ? 0 : this.#looks + 1;
+    if (this.#looks < LOOKS_MAX) return false;
+    this.#vcpu.reportViolation("lost-turn", "a vCPU waits for a turn that does not come");
     return true;
   }
 }
@@ -153,6 +156,12 @@ function tear(memory: SharedMemory, area: number, sleep: () => void): void {
     const seen = memory.loadWord(cell);
     sleep();
     if (seen === expected) memory.storeWord(cell, value);
+    return seen;
+  };
+  memory.exchangeWord = (cell, value) => {
+    const seen = memory.loadWord(cell);
+    sleep();
+    memory.storeWord(cell, value);
     return seen;
   };
   memory.addWord = (cell, delta) => {

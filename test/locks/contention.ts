@@ -1,7 +1,7 @@
 /** Runs lock tests on real threads, one for each vCPU. What a thread does is in contender.ts. */
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
-import type { LockKind } from "../../src/locks/lock.ts";
+import type { LockKind } from "../../src/locks/gate.ts";
 import { readLockStatistics } from "../../src/locks/lock-statistics.ts";
 import type { LockStatistics } from "../../src/locks/lock-statistics.ts";
 import { LOCK_NAMES } from "../../src/memory/layout.ts";

@@ -1,16 +1,17 @@
 /** Locks on one thread: while one vCPU waits, the test does what the others would do. */
 import * as fc from "fast-check";
 import { describe, expect, test, vi } from "vitest";
-import { LockCell, lockArea } from "../../src/locks/lock-area.ts";
+import { LockCell, QueueCell, lockArea, queueNode } from "../../src/locks/lock-area.ts";
 import { LOCK_CLASSES, LockSite, lockSiteName } from "../../src/locks/lock-class.ts";
 import type { LockSiteName } from "../../src/locks/lock-class.ts";
-import type { LockKind, RecursiveLock } from "../../src/locks/lock.ts";
+import type { LockKind } from "../../src/locks/gate.ts";
+import type { RecursiveLock } from "../../src/locks/lock.ts";
 import { describeLock, readLockStatistics } from "../../src/locks/lock-statistics.ts";
 import { LOCK_NAMES } from "../../src/memory/layout.ts";
 import { SharedMemory } from "../../src/memory/shared-memory.ts";
 import { TestVcpu, smallLayout } from "./test-vcpu.ts";
 
-const KINDS = ["test-and-set", "ticket"] as const;
+const KINDS = ["test-and-set", "ticket", "mcs", "futex"] as const;
 const PAGING = LOCK_NAMES.indexOf("paging");
 
 class Machine {
@@ -125,17 +126,7 @@ describe.each(KINDS)("a %s lock", (kind) => {
   });
 
   test("wakes those who sleep on it, and only when somebody does", () => {
-    const machine = new Machine(kind);
-    const cell = lockArea(machine.layout, PAGING) + (kind === "ticket" ? LockCell.nowServing : LockCell.held);
-    const notify = vi.spyOn(Atomics, "notify");
-    const woken = [0, 1].map((sleepers) => {
-      machine.memory.storeWord(cell + 1, sleepers);
-      machine.paging(0).acquire(LockSite.test);
-      machine.paging(0).release();
-      return notify.mock.calls.map(([, index]) => index);
-    });
-    notify.mockRestore();
-    expect(woken).toEqual([[], [cell]]);
+    expect([false, true].map((sleeps) => wokenAtRelease(kind, sleeps))).toEqual([[], [WAKES[kind]]]);
   });
 
   test("reads the clock only for waits and for one hold in 64", () => {
@@ -165,8 +156,42 @@ describe.each(KINDS)("a %s lock", (kind) => {
   });
 });
 
-test("a newcomer overtakes a waiter at a test-and-set lock, and not at a ticket lock", () => {
-  expect(KINDS.map(overtakes)).toEqual([true, false]);
+/** How many are woken by whoever leaves. */
+const WAKES = { "test-and-set": "all", ticket: "all", mcs: "all", futex: "one" } as const;
+
+/** Whom a release wakes while another vCPU waits, asleep or not. */
+function wokenAtRelease(kind: LockKind, sleeps: boolean): string[] {
+  const machine = new Machine(kind);
+  const area = lockArea(machine.layout, PAGING);
+  const cell = {
+    "test-and-set": area + LockCell.held,
+    ticket: area + LockCell.nowServing,
+    mcs: queueNode(machine.layout, 1, PAGING) + QueueCell.waits,
+    futex: area + LockCell.state,
+  }[kind];
+  const notify = vi.spyOn(Atomics, "notify");
+  machine.vcpu(1).meanwhile = () => {
+    machine.memory.storeWord(cell + 1, sleeps ? 1 : 0);
+    machine.paging(0).release();
+  };
+  machine.paging(0).acquire(LockSite.test);
+  machine.paging(1).acquire(LockSite.test);
+  const { calls } = notify.mock;
+  notify.mockRestore();
+  expect(calls.map(([, index]) => index)).toEqual(sleeps ? [cell] : []);
+  return calls.map(([, , count]) => (count === undefined ? "all" : count === 1 ? "one" : String(count)));
+}
+
+test("a futex-style lock for which nobody waits is released without a look for sleepers", () => {
+  const machine = new Machine("futex");
+  const looks = vi.spyOn(machine.memory, "loadWord");
+  machine.paging(0).acquire(LockSite.test);
+  machine.paging(0).release();
+  expect(looks).not.toHaveBeenCalled();
+});
+
+test("a newcomer overtakes a waiter at a lock that has no order, and at no other", () => {
+  expect(KINDS.map(overtakes)).toEqual([true, false, false, true]);
 });
 
 /** Whether a vCPU that comes when the lock has just been released has it before the one that waits. */

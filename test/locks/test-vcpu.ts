@@ -1,6 +1,8 @@
 /** A vCPU with nothing but locks, for the tests of locks: on one thread, or one of several. */
-import { HeldLocks, RecursiveLock } from "../../src/locks/lock.ts";
-import type { LockKind, LockOwner } from "../../src/locks/lock.ts";
+import { HeldLocks } from "../../src/locks/held-locks.ts";
+import { RecursiveLock } from "../../src/locks/lock.ts";
+import type { LockKind } from "../../src/locks/gate.ts";
+import type { LockOwner } from "../../src/locks/lock-owner.ts";
 import type { LockName } from "../../src/locks/lock-class.ts";
 import { layOut } from "../../src/memory/layout.ts";
 import type { Layout } from "../../src/memory/layout.ts";
@@ -75,7 +77,8 @@ export class TestVcpu implements LockOwner {
     return new RecursiveLock(this.#memory, this.#layout, name, kind, this, this.held);
   }
 
-  serveMailbox(): void {
+  waitServing(cell: number, value: number): void {
+    this.waiter.waitWhile(cell, value);
     this.onServe?.();
   }
 

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { contend } from "./contention.ts";
 
-const KINDS = ["test-and-set", "ticket"] as const;
+const KINDS = ["test-and-set", "ticket", "mcs", "futex"] as const;
 /** More rounds than a torn lock survives: such a run ends at the first fault. */
 const MANY = 1000;
 
@@ -40,8 +40,8 @@ describe.each(KINDS)("a %s lock", (kind) => {
   });
 });
 
-test("a ticket lock is had in the order of arrival", async () => {
-  const { arrivals, statistics } = await contend({ job: "queue", kind: "ticket", vcpus: 6 });
+test.each(["ticket", "mcs"] as const)("a %s lock is had in the order of arrival", async (kind) => {
+  const { arrivals, statistics } = await contend({ job: "queue", kind, vcpus: 6 });
   expect(arrivals).toEqual([0, 1, 2, 3, 4, 5]);
   expect(statistics).toMatchObject({ acquisitions: 6, contentions: 5, ownerChanges: 5 });
 });

@@ -52,14 +52,14 @@ describe("a flush", () => {
   test("of two who ask each other ends", () => {
     const [first, second] = pair();
     let isAsking = false;
-    second.meanwhile = (): void => first.vcpu.serveMailbox();
+    second.meanwhile = (): void => first.vcpu.mailbox.serve();
     // The first waits for the second, which asks the first before it answers.
     first.meanwhile = (): void => {
       if (!isAsking) {
         isAsking = true;
         second.vcpu.mailbox.flushAll();
       }
-      second.vcpu.serveMailbox();
+      second.vcpu.mailbox.serve();
     };
     first.vcpu.mailbox.flushAll();
     expect([first, second].map(({ vcpu }) => vcpu.counters.value(Counter.flushes_served))).toEqual([1, 1]);

@@ -6,12 +6,15 @@
 import { AccessKind } from "../coroutine/accessors.ts";
 import { DURATION_BUCKETS, LockCell } from "../../locks/lock-area.ts";
 import { LockSite } from "../../locks/lock-class.ts";
-import { LOCK_NAMES, LOCK_WORDS } from "../../memory/layout.ts";
+import { LOCK_NAMES, LOCK_WORDS, QUEUE_NODE_WORDS } from "../../memory/layout.ts";
+import type { Layout } from "../../memory/layout.ts";
 
 const UPDATE = AccessKind.update;
 const EXCHANGE = AccessKind.exchange;
-const HELD = LockCell.held;
-const NEXT_TICKET = LockCell.nextTicket;
+/** An attempt to take a lock of each kind begins with this: an update or an exchange of a word. */
+const ATTEMPTS = new Uint8Array(LOCK_WORDS);
+ATTEMPTS[LockCell.held] = ATTEMPTS[LockCell.state] = EXCHANGE;
+ATTEMPTS[LockCell.nextTicket] = ATTEMPTS[LockCell.queueTail] = UPDATE;
 const OWNER = LockCell.owner;
 const SITE = LockCell.site;
 const NEVER = -1;
@@ -63,6 +66,9 @@ export class LockWatch {
   accounts: readonly LockAccount[] = [];
   readonly #view: Int32Array;
   readonly #offset: number;
+  /** Nodes of queues, from the first up to and without the last. */
+  readonly #queues: number;
+  readonly #queuesEnd: number;
   /** By lock and vCPU: since when it wants the lock, whether it had to wait, and for what place. */
   readonly #since: Int32Array;
   readonly #blocked: Uint8Array;
@@ -76,9 +82,11 @@ export class LockWatch {
   readonly #changedAt = new Int32Array(LOCKS);
   #windowFrom = 0;
 
-  constructor(view: Int32Array, offset: number, threads: number) {
+  constructor(view: Int32Array, { regions }: Pick<Layout, "regions">, threads: number) {
     this.#view = view;
-    this.#offset = offset;
+    this.#offset = regions.locks.offset;
+    this.#queues = regions.queues.offset;
+    this.#queuesEnd = this.#queues + regions.queues.words;
     this.#threads = threads;
     this.#since = new Int32Array(LOCKS * threads).fill(NEVER);
     this.#blocked = new Uint8Array(LOCKS * threads);
@@ -106,11 +114,10 @@ export class LockWatch {
     }
   }
 
-  /** A vCPU performs a write to a word of a lock: a compare-exchange or a drawn ticket is an attempt to take it. */
+  /** A vCPU performs a write to a word of a lock. */
   attempted(thread: number, lock: number, offset: number, kind: number, time: number): void {
-    const wants = (offset === HELD && kind === EXCHANGE) || (offset === NEXT_TICKET && kind === UPDATE);
     const at = lock * this.#threads + thread;
-    if (!wants || this.#since[at] !== NEVER) return;
+    if (ATTEMPTS[offset] !== kind || this.#since[at] !== NEVER) return;
     const account = this.accounts[lock];
     if (account === undefined) return;
     this.#integrate(lock, account, time);
@@ -119,13 +126,21 @@ export class LockWatch {
     this.#blocked[at] = 0;
   }
 
-  /** A vCPU that wants a lock has to wait. */
-  blocked(thread: number, lock: number): void {
+  /** A vCPU has to wait on a cell: for a lock, if it is one of its words or of its queue and the vCPU wants it. */
+  blocked(thread: number, cell: number): void {
+    const lock = this.#lockOf(cell);
     const at = lock * this.#threads + thread;
-    if (this.#since[at] === NEVER || this.#blocked[at] === 1) return;
+    if (lock < 0 || this.#since[at] === NEVER || this.#blocked[at] === 1) return;
     this.#blocked[at] = 1;
     const site = this.#view[this.#offset + lock * LOCK_WORDS + SITE] ?? 0;
     this.#heldBy[at] = site >= 0 && site < SITES ? site : 0;
+  }
+
+  #lockOf(cell: number): number {
+    if (cell >= this.#queues && cell < this.#queuesEnd)
+      return Math.floor((cell - this.#queues) / QUEUE_NODE_WORDS) % LOCKS;
+    const lock = Math.floor((cell - this.#offset) / LOCK_WORDS);
+    return lock < LOCKS ? lock : NEVER;
   }
 
   /** A vCPU has written a word of a lock: its owner says who has it. */

@@ -13,7 +13,7 @@ import type { Reading } from "./reading.ts";
 import type { Simulation } from "./run-point.ts";
 import type { SimulatedMachine } from "./simulated-machine.ts";
 import { SCHEDULER } from "./virtual-scheduler.ts";
-import type { VirtualEnding } from "./virtual-scheduler.ts";
+import type { VirtualEnding } from "./virtual-time.ts";
 
 const PERCENT = 99;
 const NANOS = 1e9;

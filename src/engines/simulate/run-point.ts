@@ -10,7 +10,7 @@ import { Reading } from "./reading.ts";
 import { SimulatedMachine } from "./simulated-machine.ts";
 import type { LoadedScenario } from "./simulated-machine.ts";
 import { SCHEDULER } from "./virtual-scheduler.ts";
-import type { VirtualEnding } from "./virtual-scheduler.ts";
+import type { VirtualEnding } from "./virtual-time.ts";
 import { Window } from "./window.ts";
 
 const MODEL_URL = new URL("../explore/model.ts", import.meta.url).href;

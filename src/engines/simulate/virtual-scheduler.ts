@@ -9,47 +9,28 @@ import { AccessKind } from "../coroutine/accessors.ts";
 import { CallStacks, enter, isCoroutine } from "../coroutine/call-stacks.ts";
 import type { Coroutine } from "../coroutine/call-stacks.ts";
 import { SITES } from "../coroutine/sites.ts";
+import { LockCell } from "../../locks/lock-area.ts";
 import { LOCK_WORDS } from "../../memory/layout.ts";
-import type { Layout } from "../../memory/layout.ts";
 import { Doorbell } from "../../memory/vcpu-area.ts";
+import { Awakening } from "./awakening.ts";
 import { CacheLines, LINE_SHIFT } from "./cache-lines.ts";
 import type { CostModel } from "./cost-model.ts";
 import { EventHeap, NEVER } from "./event-heap.ts";
 import { LockWatch } from "./lock-watch.ts";
+import type { TimeObserver, VirtualEnding, VirtualMachine } from "./virtual-time.ts";
 import { Watchers } from "./watchers.ts";
 
 const READ = AccessKind.read;
 const FLUSH_ASKED = Doorbell.flush;
 const LOCK_SHIFT = Math.log2(LOCK_WORDS);
 const LOCK_STATISTICS = 16;
+/** Of a futex-style lock: who waits sleeps, and is woken by whoever looks at the number of sleepers. */
+const FUTEX_STATE = LockCell.state;
+const FUTEX_SLEEPERS = FUTEX_STATE + 1;
 const NONE = -1;
 /** What a thread does when it is chosen next. */
 const Pending = { start: 0, access: 1, wait: 2, blocked: 3 } as const;
 const { start: START, access: ACCESS, wait: WAIT, blocked: BLOCKED } = Pending;
-
-/** How a simulation ended. */
-export type VirtualEnding =
-  /** Every thread returned. */
-  | "done"
-  /** The time was over. */
-  | "time"
-  /** Nobody could go on. */
-  | "deadlock";
-
-/** What is told of the passing of time. */
-export interface TimeObserver {
-  /** All that happens before this time has happened; the next time to be told of. Negative: the end. */
-  reached(time: number): number;
-}
-
-/** What a simulation runs on. */
-export interface VirtualMachine {
-  readonly view: Int32Array;
-  /** Most threads. */
-  readonly threads: number;
-  readonly layout: Pick<Layout, "regions">;
-  readonly seed: number;
-}
 
 /** Decides which thread of a simulation runs next. */
 export class VirtualScheduler {
@@ -70,6 +51,7 @@ export class VirtualScheduler {
   spentNanos = 0;
   lines: CacheLines | null = null;
   locks: LockWatch | null = null;
+  awakening: Awakening | null = null;
   observer: TimeObserver | null = null;
   readonly #kinds = SITES.kinds;
   readonly #stacks = new CallStacks();
@@ -95,17 +77,12 @@ export class VirtualScheduler {
   #writtenLock = NONE;
   #writtenAt = 0;
   #effectAt = 0;
-  #random = 1;
-  #pause = 0;
-  #wakeup = 0;
-  #spinLimit = 0;
-  #jitter = 0;
 
   /** Prepares for another machine. Threads are added before `run`. */
   prepare({ view, threads, layout, seed }: VirtualMachine, model: CostModel): void {
     const { offset, words } = layout.regions.locks;
     this.lines = new CacheLines(view.length, threads, model);
-    this.locks = new LockWatch(view, offset, threads);
+    this.locks = new LockWatch(view, layout, threads);
     this.#heap = new EventHeap(threads);
     this.#watchers = new Watchers(view.length, threads);
     this.#view = view;
@@ -120,11 +97,7 @@ export class VirtualScheduler {
     this.#locksFrom = offset;
     this.#locksEnd = offset + words;
     this.#writtenLine = this.#writtenLock = NONE;
-    this.#random = (seed | 0) === 0 ? 1 : seed | 0;
-    this.#pause = model.nanos.pause;
-    this.#wakeup = model.nanos.wakeup;
-    this.#spinLimit = model.nanos.spinLimit;
-    this.#jitter = model.nanos.transfer;
+    this.awakening = new Awakening(model, seed);
     this.current = this.now = this.events = this.switches = 0;
     this.clock = this.backwards = this.blockedNanos = this.spentNanos = this.#told = 0;
   }
@@ -307,7 +280,10 @@ export class VirtualScheduler {
     const line = cell >>> LINE_SHIFT;
     const effectAt = this.now;
     this.now = effectAt + this.#caches().access(kind, line, this.current, effectAt);
-    if (kind === READ) return;
+    if (kind === READ) {
+      if (offset === FUTEX_SLEEPERS) this.#wakeSleeper(cell - 1);
+      return;
+    }
     if (this.#watchers.heads[line] !== 0) {
       this.#writtenLine = line;
       this.#writtenAt = this.now;
@@ -333,18 +309,48 @@ export class VirtualScheduler {
     while (node !== 0) {
       const next = this.#watchers.after(node);
       const thread = this.#watchers.threadOf(node);
-      if (this.#pending[thread] === BLOCKED && this.#isOver(thread)) this.#wake(thread);
+      if (this.#pending[thread] === BLOCKED && this.#hears(thread))
+        this.#wake(thread, this.#writtenAt, this.#cells[thread] === this.#doorbells[thread]);
       node = next;
     }
   }
 
   /** Whether what a thread waits for has come. */
   #isOver(thread: number): boolean {
+    return this.#view[this.#cells[thread] ?? 0] !== this.#values[thread] || this.#isRung(thread);
+  }
+
+  #isRung(thread: number): boolean {
     const doorbell = this.#doorbells[thread] ?? NONE;
-    return (
-      this.#view[this.#cells[thread] ?? 0] !== this.#values[thread] ||
-      (doorbell >= 0 && ((this.#view[doorbell] ?? 0) & FLUSH_ASKED) !== 0)
-    );
+    return doorbell >= 0 && ((this.#view[doorbell] ?? 0) & FLUSH_ASKED) !== 0;
+  }
+
+  /** Whether a waiting thread notices that what it waits for has come. Who sleeps on a futex notices nothing but its bell. */
+  #hears(thread: number): boolean {
+    return this.#isOver(thread) && (!this.#sleeps(thread, this.#writtenAt) || this.#isRung(thread));
+  }
+
+  #sleeps(thread: number, time: number): boolean {
+    const cell = this.#cells[thread] ?? 0;
+    const isFutex = cell >= this.#locksFrom && cell < this.#locksEnd && this.#isFutexState(cell);
+    return isFutex && time - (this.#times[thread] ?? 0) > (this.awakening?.spinLimit ?? 0);
+  }
+
+  #isFutexState(cell: number): boolean {
+    return ((cell - this.#locksFrom) & (LOCK_WORDS - 1)) === FUTEX_STATE;
+  }
+
+  /** The thread that runs wakes one that sleeps on a futex, if there is any: the one that came first. */
+  #wakeSleeper(cell: number): void {
+    let node = this.#watchers.heads[cell >>> LINE_SHIFT] ?? 0;
+    while (node !== 0) {
+      const thread = this.#watchers.threadOf(node);
+      node = this.#watchers.after(node);
+      if (this.#cells[thread] !== cell || this.#pending[thread] !== BLOCKED) continue;
+      if (!this.#sleeps(thread, this.now)) continue;
+      this.#wake(thread, this.now, true);
+      return;
+    }
   }
 
   /** A waiting thread looks; false when it has to wait on, and is blocked now. */
@@ -354,39 +360,21 @@ export class VirtualScheduler {
     const isOver = this.#isOver(me);
     this.now += this.#caches().access(READ, cell >>> LINE_SHIFT, me, this.now);
     if (isOver) return true;
-    if (cell >= this.#locksFrom && cell < this.#locksEnd)
-      this.locks?.blocked(me, (cell - this.#locksFrom) >>> LOCK_SHIFT);
+    this.locks?.blocked(me, cell);
     this.#pending[me] = BLOCKED;
     this.#watchers.watch(me, cell, this.#doorbells[me] ?? NONE);
     return false;
   }
 
-  #wake(thread: number): void {
+  #wake(thread: number, at: number, isAsleep: boolean): void {
     this.#watchers.unwatch(thread);
     const since = this.#times[thread] ?? 0;
-    const time = this.wokenAt(since, this.#writtenAt, this.#cells[thread] === this.#doorbells[thread]);
+    const time = this.awakening?.wokenAt(since, at, isAsleep) ?? at;
     this.blockedNanos += time - since;
     this.#times[thread] = time;
     this.#pending[thread] = WAIT;
     this.#heap.enter(thread, time);
     this.#horizon = Math.min(this.#horizon, time);
-  }
-
-  /** When a thread that has waited since then goes on after a write: it looks again, or is woken first. */
-  wokenAt(since: number, writtenAt: number, isHalted: boolean): number {
-    const at = Math.max(since, writtenAt);
-    if (isHalted || (this.#spinLimit > 0 && at - since > this.#spinLimit)) return at + this.#wakeup;
-    return at + this.#pause + this.#below(this.#jitter + 1);
-  }
-
-  /** Those who read a line anew come in any order. */
-  #below(bound: number): number {
-    let state = this.#random;
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    this.#random = state;
-    return (state >>> 0) % bound;
   }
 
   #caches(): CacheLines {

@@ -3,7 +3,7 @@
  * round, for as long as was asked. What happens before, booting the guest above all, is paid for and not counted.
  */
 import { NEVER } from "./event-heap.ts";
-import type { TimeObserver } from "./virtual-scheduler.ts";
+import type { TimeObserver } from "./virtual-time.ts";
 
 /** Part of the window's length that passes before it. */
 const WARM_UP = 0.1;

@@ -136,8 +136,7 @@ export class Turns {
   /** Waits for a cell to change, serving flushes; false when the replay stops. */
   #idle(cell: number, value: number): boolean {
     if (!this.#vcpu.poll() || this.#memory.loadWord(this.#stop) !== 0) return false;
-    this.#vcpu.waiter.waitWhile(cell, value);
-    this.#vcpu.serveMailbox();
+    this.#vcpu.waitServing(cell, value);
     return true;
   }
 }

@@ -6,7 +6,7 @@ import { COST_NAMES } from "../../../src/engines/simulate/cost-model.ts";
 import type { CostModel } from "../../../src/engines/simulate/cost-model.ts";
 import { checkLaws } from "../../../src/engines/simulate/laws.ts";
 import { SCHEDULER } from "../../../src/engines/simulate/virtual-scheduler.ts";
-import type { LockKind } from "../../../src/locks/lock.ts";
+import type { LockKind } from "../../../src/locks/gate.ts";
 import { LOCK_NAMES } from "../../../src/memory/layout.ts";
 import { SharedMemory } from "../../../src/memory/shared-memory.ts";
 import type { LawRow } from "../../../src/report/types.ts";
@@ -63,12 +63,14 @@ const { customer } = (await import(address(url))) as typeof Repairman;
 const layout = smallLayout(order.customers);
 const { handle, view } = SharedMemory.create(layout.words);
 SCHEDULER.prepare({ view, threads: order.customers, layout, seed: order.seed }, costs);
-if (order.fault === "hand-off loses time") SCHEDULER.wokenAt = (since) => since;
+const { awakening } = SCHEDULER;
+if (awakening === null) throw new Error("the simulation was not prepared");
+if (order.fault === "hand-off loses time") awakening.wokenAt = (since) => since;
 if (order.fault === "hand-off is not counted") {
-  const wokenAt = SCHEDULER.wokenAt.bind(SCHEDULER);
-  SCHEDULER.wokenAt = (since, at, isHalted) => {
+  const wokenAt = awakening.wokenAt.bind(awakening);
+  awakening.wokenAt = (since, at, isAsleep) => {
     SCHEDULER.blockedNanos -= 100;
-    return wokenAt(since, at, isHalted) + 100;
+    return wokenAt(since, at, isAsleep) + 100;
   };
 }
 let visits = 0;

@@ -44,6 +44,8 @@ function closedForm(customers: number): number {
 describe.each([
   ["ticket", [1, 11]],
   ["test-and-set", [4, 24]],
+  ["mcs", [9]],
+  ["futex", [9]],
 ] as const)("with a %s lock", (kind, numbers) => {
   test.each(numbers)(
     "%i customers are served as often as the formula says, within two percent",

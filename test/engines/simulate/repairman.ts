@@ -1,6 +1,8 @@
 /** Customers of one lock, as the machine-repairman model has them: each thinks, queues for the lock, is served, thinks. */
-import { HeldLocks, RecursiveLock } from "../../../src/locks/lock.ts";
-import type { LockKind, LockOwner } from "../../../src/locks/lock.ts";
+import { HeldLocks } from "../../../src/locks/held-locks.ts";
+import { RecursiveLock } from "../../../src/locks/lock.ts";
+import type { LockKind } from "../../../src/locks/gate.ts";
+import type { LockOwner } from "../../../src/locks/lock-owner.ts";
 import { LockSite } from "../../../src/locks/lock-class.ts";
 import type { Clock } from "../../../src/memory/clock.ts";
 import type { Layout } from "../../../src/memory/layout.ts";
@@ -34,7 +36,9 @@ class Customer implements LockOwner {
     this.clock = clock;
   }
 
-  serveMailbox(): void {}
+  waitServing(cell: number, value: number): void {
+    this.waiter.waitWhile(cell, value);
+  }
 
   reportViolation(check: string, message: string): void {
     throw new Error(`${check}: ${message}`);

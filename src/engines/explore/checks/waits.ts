@@ -1,8 +1,8 @@
 /** What each thread waits for, read from its pending operation. */
 import type { Wait } from "../../../checks/deadlock.ts";
 import { cellName } from "../../../checks/cell-names.ts";
-import { LockCell, lockArea } from "../../../locks/lock-area.ts";
-import { LOCK_NAMES, LOCK_WORDS, VCPU_WORDS } from "../../../memory/layout.ts";
+import { LockCell, QueueCell, lockArea } from "../../../locks/lock-area.ts";
+import { LOCK_NAMES, LOCK_WORDS, QUEUE_NODE_WORDS, VCPU_WORDS } from "../../../memory/layout.ts";
 import type { Layout } from "../../../memory/layout.ts";
 import { VcpuCell } from "../../../memory/vcpu-area.ts";
 import { AccessKind } from "../../coroutine/accessors.ts";
@@ -35,10 +35,10 @@ function programWait(scheduler: Scheduler, thread: number): Wait {
 
 function machineWait(scheduler: Scheduler, thread: number, layout: Layout): Wait {
   const cell = scheduler.cell[thread] ?? 0;
-  const { locks, vcpus } = layout.regions;
+  const { vcpus } = layout.regions;
   const name = cellName(layout, cell);
-  if (cell >= locks.offset && cell < locks.offset + locks.words) {
-    const lock = Math.floor((cell - locks.offset) / LOCK_WORDS);
+  const lock = lockWaitedFor(layout, cell);
+  if (lock >= 0) {
     const owner = (scheduler.view[lockArea(layout, lock) + LockCell.owner] ?? 0) - 1;
     return { thread, on: "lock", for: owner, lock, name: `the ${LOCK_NAMES[lock] ?? "unknown"} lock` };
   }
@@ -51,4 +51,17 @@ function machineWait(scheduler: Scheduler, thread: number, layout: Layout): Wait
       return { thread, on: "interrupt", for: -1, name: "an interrupt" };
   }
   return { thread, on: "cell", for: -1, name };
+}
+
+/** The lock that whoever waits on a cell waits for; -1 when for something else. */
+function lockWaitedFor(layout: Layout, cell: number): number {
+  const { locks, queues } = layout.regions;
+  if (cell >= locks.offset && cell < locks.offset + locks.words)
+    return Math.floor((cell - locks.offset) / LOCK_WORDS);
+  if (cell < queues.offset || cell >= queues.offset + queues.words) return -1;
+  const at = cell - queues.offset;
+  // A holder that is about to leave waits for its successor's name, not for the lock.
+  return at % QUEUE_NODE_WORDS === QueueCell.waits
+    ? Math.floor(at / QUEUE_NODE_WORDS) % LOCK_NAMES.length
+    : -1;
 }

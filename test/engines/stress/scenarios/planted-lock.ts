@@ -2,7 +2,8 @@
 import type { Cpu } from "umbra";
 import { LockSite } from "../../../../src/locks/lock-class.ts";
 import type { LockName } from "../../../../src/locks/lock-class.ts";
-import { HeldLocks, RecursiveLock } from "../../../../src/locks/lock.ts";
+import { HeldLocks } from "../../../../src/locks/held-locks.ts";
+import { RecursiveLock } from "../../../../src/locks/lock.ts";
 
 /** Takes a lock as the vCPU that a program runs on. `held` lets an order be wrong without being reported. */
 export function takeLock(cpu: Cpu, name: LockName): void {

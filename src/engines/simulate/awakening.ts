@@ -1,0 +1,37 @@
+/** When those who wait go on: they look again, or are woken first, and of several who look none is always the first. */
+import type { CostModel } from "./cost-model.ts";
+
+/** The times of awakening of one simulation. */
+export class Awakening {
+  /** Time after which a waiting thread sleeps; 0: it spins for ever, unless it is asleep by the nature of its wait. */
+  readonly spinLimit: number;
+  readonly #pause: number;
+  readonly #wakeup: number;
+  readonly #jitter: number;
+  #random: number;
+
+  constructor({ nanos }: Pick<CostModel, "nanos">, seed: number) {
+    this.spinLimit = nanos.spinLimit;
+    this.#pause = nanos.pause;
+    this.#wakeup = nanos.wakeup;
+    this.#jitter = nanos.transfer;
+    this.#random = (seed | 0) === 0 ? 1 : seed | 0;
+  }
+
+  /** When a thread that has waited since then goes on after a write. */
+  wokenAt(since: number, writtenAt: number, isAsleep: boolean): number {
+    const at = Math.max(since, writtenAt);
+    if (isAsleep || (this.spinLimit > 0 && at - since > this.spinLimit)) return at + this.#wakeup;
+    return at + this.#pause + this.#below(this.#jitter + 1);
+  }
+
+  /** Those who read a line anew come in any order. */
+  #below(bound: number): number {
+    let state = this.#random;
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    this.#random = state;
+    return (state >>> 0) % bound;
+  }
+}
