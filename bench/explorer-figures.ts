@@ -3,6 +3,7 @@ import { SharedMemory } from "../src/memory/shared-memory.ts";
 import { registerCoroutines } from "../src/engines/coroutine/hook.ts";
 import { execute } from "../src/engines/explore/execution.ts";
 import { runExplore } from "../src/engines/explore/campaign.ts";
+import { isThorough } from "../src/engines/explore/explorer.ts";
 import { planExplore } from "../src/engines/explore/explore-plan.ts";
 import { loadWorld } from "../src/engines/explore/load-world.ts";
 import { ProgramWorld, asCoroutine } from "../src/engines/explore/program-world.ts";
@@ -73,7 +74,8 @@ function best(world: World): Rate {
     let executions = 0;
     while (performance.now() - began < ROUND_MS) {
       for (let batch = 0; batch < 10; batch++) {
-        execute(world, strategy, iteration++);
+        execute(world, strategy, iteration, isThorough(iteration));
+        iteration++;
         points += SCHEDULER.points;
         executions++;
       }

@@ -2,7 +2,8 @@
  * Memory operations of a vCPU: TLB, then a walk, then the access itself or a page fault to the hypervisor (design 4).
  */
 import { Counter } from "../memory/counters.ts";
-import { PAGE_BYTES } from "../memory/units.ts";
+import { PAGE_BYTES, cell } from "../memory/units.ts";
+import type { Cell } from "../memory/units.ts";
 import { Doing, VcpuCell } from "../memory/vcpu-area.ts";
 import { FaultAnswer, Operation, Status } from "./exits.ts";
 import { HardwareWalk, isCanonical } from "./hardware-walk.ts";
@@ -33,6 +34,7 @@ const STATUS_RESUMED = Status.resumed;
 const STATUS_STOPPED = Status.stopped;
 const CELL_CR2_HIGH = VcpuCell.cr2High;
 const CELL_CR2_LOW = VcpuCell.cr2Low;
+const CELL_DOORBELL = VcpuCell.doorbell;
 const CELL_SHADOW_LEVELS = VcpuCell.shadowLevels;
 
 const PRESENT = 1;
@@ -52,9 +54,11 @@ const NOT_EXECUTED = -1;
 export class MemoryAccess {
   readonly #vcpu: Vcpu;
   readonly #walk: HardwareWalk;
+  readonly #doorbell: Cell;
 
   constructor(vcpu: Vcpu) {
     this.#vcpu = vcpu;
+    this.#doorbell = cell(vcpu.area + CELL_DOORBELL);
     this.#walk = new HardwareWalk(vcpu);
   }
 
@@ -66,21 +70,46 @@ export class MemoryAccess {
     vcpu.addressLow = low;
     vcpu.addressHigh = high;
     vcpu.countOperation(operation | (size << 4), low, high);
-    if (vcpu.aheadLeft !== 0) {
+    const isInPage = (low & (PAGE_BYTES - 1)) + size <= PAGE_BYTES;
+    return isInPage && vcpu.aheadLeft === 0
+      ? this.#runInPage(operation, low, high, size)
+      : this.#runOtherwise(operation, low, high, size);
+  }
+
+  #runOtherwise(operation: number, low: number, high: number, size: number): number {
+    if (this.#vcpu.aheadLeft !== 0) {
       const status = this.#runEmulated();
       if (status !== NOT_EXECUTED) return status;
     }
-    const lastByte = (low & (PAGE_BYTES - 1)) + size - 1;
-    if (lastByte >= PAGE_BYTES)
-      return this.#runAcrossPages(low, high, ((low & -PAGE_BYTES) + PAGE_BYTES) | 0);
+    if ((low & (PAGE_BYTES - 1)) + size <= PAGE_BYTES) return this.#runInPage(operation, low, high, size);
+    return this.#runAcrossPages(low, high, ((low & -PAGE_BYTES) + PAGE_BYTES) | 0);
+  }
+
+  /** What a vCPU does most, with as few calls as can be that may have to wait: each costs under a scheduler. */
+  #runInPage(operation: number, low: number, high: number, size: number): number {
+    const vcpu = this.#vcpu;
     for (;;) {
-      const frame = this.#translate(low, high);
-      if (frame >= 0) {
-        this.#vcpu.frame = frame;
-        this.#perform((frame << 12) | (low & (PAGE_BYTES - 1)));
+      const bits = vcpu.memory.loadWord(this.#doorbell);
+      if (bits !== 0 && !vcpu.serveDoorbell(bits)) return STATUS_STOPPED;
+      let frame = this.#cached(low, high);
+      if (frame < 0) frame = this.#translateAnew(low, high);
+      if (frame < 0) {
+        if (frame === RETRY) continue;
+        return -frame - 2;
+      }
+      vcpu.frame = frame;
+      const { physical } = vcpu;
+      const address = (frame << 12) | (low & (PAGE_BYTES - 1));
+      if (operation === OPERATION_STORE) {
+        physical.write(address, size, vcpu.valueLow, vcpu.valueHigh);
         return STATUS_DONE;
       }
-      if (frame !== RETRY) return -frame - 2;
+      if (operation === OPERATION_COMPARE_EXCHANGE) this.#exchange(address, size);
+      else if (operation === OPERATION_ALTER) physical.alter(address, size, vcpu);
+      else physical.read(address, size);
+      vcpu.resultLow = physical.low;
+      vcpu.resultHigh = physical.high;
+      return STATUS_DONE;
     }
   }
 
@@ -126,26 +155,36 @@ export class MemoryAccess {
 
   /** As `#translate` without the poll: from the TLB if its entry grants enough, else from the tables. */
   #lookup(low: number, high: number): number {
+    const frame = this.#cached(low, high);
+    return frame >= 0 ? frame : this.#translateAnew(low, high);
+  }
+
+  /** Frame from the TLB, -1 if no entry grants enough. */
+  #cached(low: number, high: number): number {
     const vcpu = this.#vcpu;
     const { tlb } = vcpu;
+    const entry = tlb.find(low, high);
+    if (entry < 0) return -1;
     const need = (vcpu.accessBits & USER) | (NEEDS[vcpu.operation] ?? 0);
     const forbid = (need & FETCH) === 0 ? vcpu.forbidData : vcpu.forbidFetch;
-    const entry = tlb.find(low, high);
-    if (entry < 0) return this.#walkTables(low, high, need);
-    const flags = tlb.flags(entry);
-    if (((flags | vcpu.waived) & (need | forbid)) !== need)
-      return this.#renew(low, high, need, forbid, flags);
+    if (((tlb.flags(entry) | vcpu.waived) & (need | forbid)) !== need) return -1;
     vcpu.counters.add(TLB_HITS);
     return tlb.frame(entry);
   }
 
-  /** The TLB's entry grants too little: a right, or only D, which a walk can set. Either way it goes. */
-  #renew(low: number, high: number, need: number, forbid: number, flags: number): number {
-    const { tlb, counters } = this.#vcpu;
+  /** When the TLB has no entry, or one that grants too little: a right, or only D, which a walk can set. It goes. */
+  #translateAnew(low: number, high: number): number {
+    const vcpu = this.#vcpu;
+    const { tlb, counters } = vcpu;
+    const need = (vcpu.accessBits & USER) | (NEEDS[vcpu.operation] ?? 0);
+    const entry = tlb.find(low, high);
+    if (entry < 0) return this.#walkTables(low, high, need);
+    const forbid = (need & FETCH) === 0 ? vcpu.forbidData : vcpu.forbidFetch;
+    const flags = tlb.flags(entry);
     tlb.drop(low, high);
     const denied = (need & ~flags & ~DIRTY) !== 0 || (forbid & flags) !== 0;
     // The SDM (vol. 3, 4.10.4.3) allows a spurious #PF after rights were raised; with nested paging there is none here.
-    if (!denied || this.#vcpu.hasNestedPaging()) return this.#walkTables(low, high, need);
+    if (!denied || vcpu.hasNestedPaging()) return this.#walkTables(low, high, need);
     counters.add(TLB_DENIALS);
     return this.#fault(low, high, (need & (WRITE | USER | FETCH)) | PRESENT);
   }
@@ -215,20 +254,6 @@ export class MemoryAccess {
       default:
         return -2 - STATUS_STOPPED;
     }
-  }
-
-  #perform(address: number): void {
-    const vcpu = this.#vcpu;
-    const { physical, operation, size } = vcpu;
-    if (operation === OPERATION_STORE) {
-      physical.write(address, size, vcpu.valueLow, vcpu.valueHigh);
-      return;
-    }
-    if (operation === OPERATION_COMPARE_EXCHANGE) this.#exchange(address, size);
-    else if (operation === OPERATION_ALTER) physical.alter(address, size, vcpu);
-    else physical.read(address, size);
-    vcpu.resultLow = physical.low;
-    vcpu.resultHigh = physical.high;
   }
 
   #exchange(address: number, size: number): void {

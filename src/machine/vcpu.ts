@@ -289,7 +289,16 @@ export class Vcpu {
    */
   poll(): boolean {
     const bits = this.memory.loadWord(this.area + CELL_DOORBELL);
-    return bits === 0 || this.#service(bits);
+    return bits === 0 || this.serveDoorbell(bits);
+  }
+
+  /** Does what the bits of the doorbell ask for. False when the machine stops. */
+  serveDoorbell(bits: number): boolean {
+    if ((bits & RING_FLUSH) !== 0) this.mailbox.serve();
+    if ((bits & RING_STOP) !== 0) return false;
+    if ((bits & RING_PARK) !== 0) this.#parking.park();
+    if ((bits & RING_INTERRUPT) !== 0) this.#takeInterrupts();
+    return true;
   }
 
   /** Waits while a cell holds a value, or until a flush is asked for, which it serves. */
@@ -368,14 +377,6 @@ export class Vcpu {
     const exits = this.exits;
     if (exits === null) throw new Error(`vCPU ${String(this.id)} runs without a hypervisor`);
     return exits;
-  }
-
-  #service(bits: number): boolean {
-    if ((bits & RING_FLUSH) !== 0) this.mailbox.serve();
-    if ((bits & RING_STOP) !== 0) return false;
-    if ((bits & RING_PARK) !== 0) this.#parking.park();
-    if ((bits & RING_INTERRUPT) !== 0) this.#takeInterrupts();
-    return true;
   }
 
   #takeInterrupts(): void {

@@ -449,7 +449,7 @@ export const PLANTS: Readonly<Record<string, readonly Plant[]>> = {
         hash.remove(back, ShadowType.l1_64, shadow);
         let other = back + 1;
         while (hashBucket(other, ShadowType.l1_64) === hashBucket(back, ShadowType.l1_64)) other++;
-        hash.insert(other, ShadowType.l1_64, shadow);
+        hash.insertShadow(other, ShadowType.l1_64, shadow);
       },
       says: /^shadow 0x[0-9a-f]+ is in bucket \d+, which is not that of its key$/,
     },
@@ -462,7 +462,7 @@ export const PLANTS: Readonly<Record<string, readonly Plant[]>> = {
           const back = mfn(frames.back(machine.cpu.root()));
           const second = pool.alloc(ShadowType.l4_64, 1, back);
           pages.getReference(back);
-          hash.insert(back, ShadowType.l4_64, second);
+          hash.insertShadow(back, ShadowType.l4_64, second);
           references.pin(second);
         });
       },

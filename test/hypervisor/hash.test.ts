@@ -52,7 +52,7 @@ function withChain(): { machine: TestMachine; frames: number[]; shadows: Mfn[] }
   const shadows = machine.locked(({ pool, hash }) =>
     frames.map((frame) => {
       const shadow = pool.alloc(ShadowType.l1_64, 1, frame);
-      hash.insert(frame, ShadowType.l1_64, shadow);
+      hash.insertShadow(frame, ShadowType.l1_64, shadow);
       return shadow;
     }),
   );

@@ -109,6 +109,7 @@ function* nothing(): Coroutine {
 const NOBODY = nothing();
 
 /** Each generator function has a prototype of its own: looking `next` up in all of them would cost as much as a switch. */
+// oxlint-disable-next-line typescript/unbound-method -- called with a generator each time
 const NEXT = NOBODY.next;
 
 function prototypeOf(value: object): object {

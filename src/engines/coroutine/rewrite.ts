@@ -9,6 +9,7 @@ import type { AnyNode, CallExpression, MemberExpression } from "acorn";
 import { AccessKind } from "./accessors.ts";
 import type { Accessor } from "./accessors.ts";
 import type { Callee, Colouring } from "./colour.ts";
+import { isForwarder } from "./forwarding.ts";
 import { children, isFunction } from "./nodes.ts";
 import type { FunctionNode } from "./nodes.ts";
 import { guardCalls } from "./guard-calls.ts";
@@ -72,6 +73,7 @@ class UnitRewriter implements UnitText {
 
   rewrite(): void {
     const { node, module } = this.unit;
+    if (this.#isColoured && isForwarder(this.unit, this.#tools.colouring)) return;
     const hasWork = this.#isColoured || this.#raw !== undefined || this.unit.calls.some(this.#isValueCall);
     if (!hasWork) return;
     // What is closed first stands outside of what the body closes at the same place.

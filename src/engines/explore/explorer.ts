@@ -91,14 +91,14 @@ const REPEAT_ONE_IN = 100;
 const HASH_ONE_IN = 16;
 const TRACES_MAX = 200_000;
 
-/** The first executions are looked at as a whole when they are over, and then one in so many. */
 const THOROUGH_FIRST = 16;
 const THOROUGH_ONE_IN = 16;
 
 /** What one execution shows of a program that nobody runs beside: nothing is left to choose. */
 const ONE_SCHEDULE = "one thread: there is just one schedule, which was repeated once";
 
-function isThorough(iteration: number): boolean {
+/** Whether an execution is looked at as a whole when it is over: the first ones are, and then one in so many. */
+export function isThorough(iteration: number): boolean {
   return iteration < THOROUGH_FIRST || iteration % THOROUGH_ONE_IN === 0;
 }
 

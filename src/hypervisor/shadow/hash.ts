@@ -65,7 +65,7 @@ export class ShadowHash {
   }
 
   /** Puts a shadow at the head of its chain. */
-  insert(frame: number, type: number, shadow: Mfn): void {
+  insertShadow(frame: number, type: number, shadow: Mfn): void {
     const { memory, frames, counters } = this.#shadow;
     counters.add(HASH_INSERTS);
     const bucket = this.#heads + hashBucket(frame, type);

@@ -29,7 +29,7 @@ export class Destruction {
       this.#promote(mfn(frame), type);
       pages.getReference(mfn(frame));
     }
-    hash.insert(frame, type, shadow);
+    hash.insertShadow(frame, type, shadow);
     return shadow;
   }
 

@@ -69,6 +69,27 @@ test.each([
       "function* f(m) {let $0; return (($0 = $S.call(g(m))) === $S ? (yield) : $0).x; }",
   },
   {
+    what: "a function that only hands a coroutine on, whichever way it takes, needs none of its own",
+    from:
+      "function g(m) { m.loadWord(0); } class A { f(m, a) { this.a = a; return g(m); } #h(m, a) { if (a) return g(m); else { throw a; } } " +
+      "i(m, a) { return a ? this.f(m, a) : this.#h(m, a); } }",
+    to:
+      "function* g(m) { m.loadWord(0, $S.at(0, 0) && (yield)); } class A { f(m, a) { this.a = a; return g(m); } #h(m, a) { if (a) return g(m); else { throw a; } } " +
+      "i(m, a) { return a ? this.f(m, a) : this.#h(m, a); } }",
+  },
+  {
+    what: "one that may return something else, or has something left to do, needs its own",
+    from:
+      "function g(m) { m.loadWord(0); } function a(m, x) { if (x) return 1; return g(m); } function b(m) { try { return g(m); } finally { m.x = 1; } } " +
+      "function c(m, x) { if (x) return g(m); } function d(m) { g(m); return g(m); } function e(m) { return m.loadWord(g(m)); }",
+    to:
+      "function* g(m) { m.loadWord(0, $S.at(0, 0) && (yield)); } function* a(m, x) {let $0; if (x) return 1; return (($0 = $S.call(g(m))) === $S ? (yield) : $0); } " +
+      "function* b(m) {let $0; try { return (($0 = $S.call(g(m))) === $S ? (yield) : $0); } finally { m.x = 1; } } " +
+      "function* c(m, x) {let $0; if (x) return (($0 = $S.call(g(m))) === $S ? (yield) : $0); } " +
+      "function* d(m) {let $0; (($0 = $S.call(g(m))) === $S ? (yield) : $0); return (($0 = $S.call(g(m))) === $S ? (yield) : $0); } " +
+      "function* e(m) {let $0, $1; return m.loadWord(($0 = (($1 = $S.call(g(m))) === $S ? (yield) : $1)), $S.at(1, $0) && (yield)); }",
+  },
+  {
     what: "a statement is not a parenthesis of the one before",
     from: "function g(m, c) { m.loadWord(c) }\nfunction f(m, o) { let a = m\ng(m)\no.x.enterLock() }",
     to:
