@@ -58,7 +58,7 @@ function bound(world: World): World {
     begin: () => {
       world.begin();
     },
-    end: (ending, isThorough) => world.end(ending, isThorough),
+    end: (ending, isWhole) => world.end(ending, isWhole),
     threadName: (thread) => world.threadName(thread),
     cellName: (cell) => world.cellName(cell),
   };
