@@ -30,6 +30,7 @@ import { p2mTablesAreCounted, p2mTablesFollowP2m } from "./audit-nested.ts";
 import { outOfSyncPagesHaveSlots, outOfSyncWritersAreRecorded } from "./audit-out-of-sync.ts";
 import { rootsAreLoaded } from "./audit-roots.ts";
 import { cachedTablesAreTables, tlbsMapGuestMemory, tlbsRespectPagetables } from "./audit-tlb.ts";
+import { vramChangesAreSeen, vramMappingsAreTrue } from "./audit-vram.ts";
 import type { AuditView } from "./audit-view.ts";
 import type { Invariant } from "./invariant.ts";
 import type { LiveView } from "./live-view.ts";
@@ -62,6 +63,8 @@ export const INVARIANTS: readonly Invariant[] = [
   heapIsComplete,
   writablePagesAreDirty,
   dirtyTreesAreExact,
+  vramMappingsAreTrue,
+  vramChangesAreSeen,
 ];
 
 /** Findings of one invariant that are kept: the rest say the same. */

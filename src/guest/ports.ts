@@ -37,6 +37,11 @@ export interface Toolstack {
   harvestDirty(bitmap: Int32Array, isPaused: boolean): number;
   /** The same without taking them. */
   peekDirty(bitmap: Int32Array): number;
+  /**
+   * Which pages of a frame buffer have changed since the last call: a bit for each of the `pages` from gfn `first` on. The
+   * first call for a range answers `noData`; one for no pages ends the tracking. `milliseconds` is the program's own time.
+   */
+  trackVram(first: number, pages: number, bitmap: Int32Array, milliseconds: number): number;
   /** Stops all vCPUs; returns when none runs. */
   pauseDomain(): void;
   /** Lets them run on. */

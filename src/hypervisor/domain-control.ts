@@ -11,6 +11,7 @@ import type { RecursiveLock } from "../locks/lock.ts";
 import type { Finding } from "../machine/vcpu.ts";
 import { DomainPause } from "./domain-pause.ts";
 import { LogDirtyControl } from "./log-dirty-control.ts";
+import { VramControl } from "./vram-control.ts";
 import type { PagingInterface } from "./paging-interface.ts";
 import type { PagingBase } from "./paging-base.ts";
 import { shadowOf } from "./shadow/shadow-paging.ts";
@@ -25,6 +26,8 @@ export class DomainControl {
   readonly p2mLock: RecursiveLock;
   /** Domctl of the log of dirty pages. */
   readonly dirty: LogDirtyControl;
+  /** Domctl of the tracking of a frame buffer. */
+  readonly vram: VramControl;
   /** Stops all vCPUs and lets them go. */
   readonly pause: DomainPause;
   readonly #pages: GuestPages;
@@ -37,14 +40,9 @@ export class DomainControl {
     this.#pages = new GuestPages(base);
     this.pause = new DomainPause(base.vcpu);
     const { vcpu, domain, lock, config } = base;
-    this.dirty = new LogDirtyControl({
-      vcpu,
-      domain,
-      lock,
-      paging,
-      pause: this.pause,
-      ramPages: config.ramPages,
-    });
+    const parts = { vcpu, domain, lock, paging, pause: this.pause, ramPages: config.ramPages };
+    this.dirty = new LogDirtyControl(parts);
+    this.vram = new VramControl(parts);
   }
 
   /** The toolstack's own parts of shadow mode, for variants of single ones. Throws in another mode. */

@@ -7,6 +7,7 @@ import { Counter } from "../memory/counters.ts";
 import { DomainCell } from "../memory/domain-area.ts";
 import { FrameUse } from "../memory/frame-table.ts";
 import type { FrameTable } from "../memory/frame-table.ts";
+import type { Layout } from "../memory/layout.ts";
 import type { SharedMemory } from "../memory/shared-memory.ts";
 import { mfn } from "../memory/units.ts";
 import type { Mfn } from "../memory/units.ts";
@@ -18,6 +19,7 @@ import { DIRTY_TREE_LEVELS, DirtyTrees } from "./dirty-tree.ts";
 import type { NodePages } from "./dirty-tree.ts";
 import type { Domain } from "./domain.ts";
 import type { MachineConfig } from "./machine-config.ts";
+import { VramLog } from "./vram-log.ts";
 
 const SITE_LOG_DIRTY = LockSite.log_dirty;
 const TOP_LEVEL = 4;
@@ -25,6 +27,7 @@ const TOP_LEVEL = 4;
 /** What logging is built on. */
 export interface LogDirtyBase {
   readonly memory: SharedMemory;
+  readonly layout: Layout;
   readonly domain: Domain;
   readonly frames: FrameTable;
   readonly lock: RecursiveLock;
@@ -36,11 +39,14 @@ export interface LogDirtyBase {
 export class LogDirty {
   readonly base: LogDirtyBase;
   readonly trees: DirtyTrees;
+  /** The frame buffer that a display watches beside it. */
+  readonly vram: VramLog;
   readonly #pages: NodePages;
 
   constructor(base: LogDirtyBase, pages: NodePages) {
     this.base = base;
     this.#pages = pages;
+    this.vram = new VramLog(base);
     this.trees = new DirtyTrees(base.memory, pages, base.config.ramPages);
   }
 
@@ -49,29 +55,33 @@ export class LogDirty {
     return this.base.domain.read(DomainCell.logDirty) !== 0;
   }
 
+  /** Whether anybody wants to know what is written to memory: the log, or a display. Without the lock as `isOn`. */
+  isWatching(): boolean {
+    return this.isOn() || this.vram.isOn();
+  }
+
   /** A page of the guest has been, or is about to be, written. Takes the lock; may be called with it held. */
   markPage(gfn: number): void {
-    if (!this.isOn()) return;
+    if (!this.isWatching()) return;
     const { lock } = this.base;
     lock.acquire(SITE_LOG_DIRTY);
-    // Asked again: logging may have ended, and its tree be gone, before the lock was ours (Xen, March 2007).
-    if (this.isOn()) this.#mark(gfn);
+    this.#note(gfn);
     lock.release();
   }
 
   /** The same by machine frame. One that is no page of the guest's memory counts for nothing. */
   markFrame(frame: Mfn): void {
-    if (!this.isOn()) return;
+    if (!this.isWatching()) return;
     const { lock, frames } = this.base;
     lock.acquire(SITE_LOG_DIRTY);
     const gfn = frames.back(frame);
-    if (frames.use(frame) === FrameUse.guest && gfn >= 0 && this.isOn()) this.#mark(gfn);
+    if (frames.use(frame) === FrameUse.guest && gfn >= 0) this.#note(gfn);
     lock.release();
   }
 
   /** The tables in which a walk for the guest has set A or D. */
   markWalk(walker: Walker): void {
-    if (walker.writtenLevels === 0 || !this.isOn()) return;
+    if (walker.writtenLevels === 0 || !this.isWatching()) return;
     for (let level = 1; level <= TOP_LEVEL; level++)
       if (((walker.writtenLevels >>> level) & 1) !== 0)
         this.markFrame(mfn((walker.entryCell[level] ?? 0) >>> 10));
@@ -114,6 +124,12 @@ export class LogDirty {
     this.dropHarvest();
     this.trees.release(mfn(domain.read(DomainCell.dirtyTree)));
     this.#forgetMarks();
+  }
+
+  /** Asked again: logging may have ended, and its tree be gone, before the lock was ours (Xen, March 2007). */
+  #note(gfn: number): void {
+    if (this.isOn()) this.#mark(gfn);
+    this.vram.noteWrite(gfn);
   }
 
   #forgetMarks(): void {

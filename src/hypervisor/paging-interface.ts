@@ -49,6 +49,17 @@ export interface PagingInterface extends Exits {
    */
   protectPart(position: number): number;
 
+  /**
+   * Begins to track a frame buffer, in `logDirty.vram`: no page of it can be written unseen, and every vCPU has flushed. For
+   * this and the next, too, the caller holds the mode's lock. `milliseconds` is its time.
+   */
+  beginVram(first: number, pages: number, milliseconds: number): void;
+  /**
+   * Hands over which of its pages have changed since the last look, and returns how many. What is written to a page after
+   * this, through whatever TLB, is seen by the next.
+   */
+  lookAtVram(bitmap: Int32Array, milliseconds: number): number;
+
   /** A device stored a word into guest memory. False when the address is no memory. */
   deviceWrite(address: number, value: number): boolean;
   /** A word of guest memory, by guest physical address; 0 where there is none. */

@@ -109,6 +109,11 @@ export const COUNTERS = {
   dirty_marks_failed: "marks for which the pool had no page",
   harvests: "harvests of dirty pages",
   harvest_protected: "writable leaves that a harvest without a pause protected",
+  vram_looks: "looks at a tracked frame buffer",
+  vram_scans: "of these, looks that went through its pages",
+  vram_dirty: "pages of it that were told to have changed",
+  vram_unknown: "pages of it whose one mapping was not known, so that all mappings went",
+  vram_protected: "times that it was write-protected, having been still for two seconds",
 } as const;
 
 /** The name of a counter. */

@@ -74,6 +74,16 @@ export const DomainCell = {
   p2mPages: 44,
   /** Atomic, a wait pair: how often the toolstack has paused the domain. */
   pauses: 46,
+  /** First page and number of pages of the frame buffer that is tracked, 0 for none (spec 11.8). */
+  vramFirst: 48,
+  vramPages: 49,
+  /** 1 while none of it can be written without a fault, so that nothing need be scanned. */
+  vramIdle: 50,
+  /** When it was last seen to change, in the milliseconds of whoever asks; and 1 if it has changed since that look. */
+  vramChangedAt: 51,
+  vramChanged: 52,
+  /** 1 if a page has lost a writable mapping since the last look: a TLB may still have it. */
+  vramUnflushed: 53,
 } as const;
 
 /** Guards of the cells that the paging lock alone does not guard. */
@@ -101,6 +111,11 @@ export const DOMAIN_CELL_GUARDS: Readonly<Partial<Record<keyof typeof DomainCell
     guard: "paging lock",
     anybody: "reads",
     because: "whoever finds it set asks again under the lock; who finds it clear wrote before logging was on",
+  },
+  vramPages: {
+    guard: "paging lock",
+    anybody: "reads",
+    because: "as for logDirty: whoever finds it set asks again under the lock",
   },
   pauses: { guard: "atomic", publishes: true, because: "the toolstack sets it while vCPUs run" },
   tornDown: {
@@ -152,6 +167,8 @@ export const DomctlAnswer = {
   done: 0,
   /** It was interrupted; the same call goes on. */
   again: 1,
+  /** Tracking has begun: what was written before is not known. */
+  noData: 2,
   /** A domain must not do this to itself. */
   onItself: -1,
   dying: -2,
@@ -163,4 +180,6 @@ export const DomctlAnswer = {
   badBitmap: -5,
   /** Some page could not be marked, so the bitmap is incomplete; or there is no room to begin. */
   noMemory: -6,
+  /** A range that is not all in the guest's memory. */
+  badRange: -7,
 } as const;

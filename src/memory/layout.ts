@@ -92,6 +92,7 @@ const REGION_ORDER = [
   "structureCaches",
   "recent",
   "queues",
+  "vram",
 ] as const;
 
 /** The name of a region. */
@@ -168,6 +169,11 @@ const DECLARATIONS: Readonly<Record<RegionName, Declaration>> = {
     guard: "atomic",
     about: "nodes of the queues of MCS locks, one a vCPU and lock",
     words: (sizes) => (sizes.vcpus + 1) * LOCK_NAMES.length * QUEUE_NODE_WORDS,
+  },
+  vram: {
+    guard: "paging lock",
+    about: "of each page of a tracked frame buffer the cell of its one known mapping; then a bit for each",
+    words: (sizes) => sizes.ramPages + Math.ceil(sizes.ramPages / 32),
   },
 };
 

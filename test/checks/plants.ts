@@ -12,6 +12,7 @@ import { Bit, KERNEL_PAGE, USER_PAGE, entryOf } from "../hypervisor/guest-tables
 import type { GuestLevels } from "../hypervisor/guest-tables.ts";
 import type { PagingMode } from "../../src/hypervisor/machine-config.ts";
 import { HAP_CACHE_PLANT, HAP_PLANTS } from "./hap-plants.ts";
+import { VRAM_PLANTS } from "./vram-plants.ts";
 import { TestMachine } from "../hypervisor/test-machine.ts";
 
 /** One fault: what is wrong, how to make it so, and what the audit says. */
@@ -584,6 +585,7 @@ export const PLANTS: Readonly<Record<string, readonly Plant[]>> = {
       says: /^vCPU 0 can write gfn 0x82 through its TLB, page 0x[0-9a-f]+, and it is not dirty$/,
     },
   ],
+  ...VRAM_PLANTS,
   "dirty-trees-are-exact": [
     {
       what: "a mark that was not counted",

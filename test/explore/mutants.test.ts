@@ -32,6 +32,7 @@ const ALL = [
   "M20",
   "M21",
   "M22",
+  "M23",
 ];
 /** Those that a few thousand executions are enough for; what each is found by is its row's business. */
 const QUICK = [

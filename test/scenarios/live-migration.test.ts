@@ -45,6 +45,9 @@ class OneMigration implements Toolstack {
   peekDirty(bitmap: Int32Array): number {
     return this.#machine.toolstack.dirty.peek(bitmap);
   }
+  trackVram(first: number, pages: number, bitmap: Int32Array, milliseconds: number): number {
+    return this.#machine.toolstack.vram.track(first, pages, bitmap, milliseconds);
+  }
   pauseDomain(): void {
     this.#machine.toolstack.pause.pause();
   }

@@ -22,6 +22,7 @@ const PROMISED = [
   "fork-copy-on-write",
   "linear-map-writes",
   "live-migration",
+  "frame-buffer",
   "locked-instructions",
   "machine-code-pagetables",
   "map-unmap-shootdown",

@@ -104,7 +104,7 @@ function preparationOf(
   mutant: Mutant,
   { guest }: ScenarioTarget,
 ): Pick<ScenarioSetup, "prepare" | "skipsTeardown" | "endsDomain"> {
-  const { freePoolPages, logsDirty, endsDomain = false } = mutant;
+  const { freePoolPages, logsDirty, tracksVram, endsDomain = false } = mutant;
   return {
     prepare: (machine, shared) => {
       prepareMachine(machine, {
@@ -112,6 +112,7 @@ function preparationOf(
         shared,
         freePoolPages,
         logsDirty,
+        tracksVram,
         prologue: (cpu) => {
           mutant.prologue(cpu, shared);
         },

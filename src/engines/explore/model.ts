@@ -142,6 +142,10 @@ class ScheduledToolstack implements Toolstack {
     return this.#domain.dirty.peek(bitmap);
   }
 
+  trackVram(first: number, pages: number, bitmap: Int32Array, milliseconds: number): number {
+    return this.#domain.vram.track(first, pages, bitmap, milliseconds);
+  }
+
   pauseDomain(): void {
     this.#domain.pause.pause();
   }

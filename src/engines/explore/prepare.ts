@@ -15,6 +15,8 @@ export interface Preparation {
   readonly freePoolPages?: number | undefined;
   /** Whether writes are logged from the beginning. */
   readonly logsDirty?: boolean | undefined;
+  /** Whether all memory is tracked as a frame buffer from the beginning. */
+  readonly tracksVram?: boolean | undefined;
   /** Run by each vCPU, one after another. */
   prologue(cpu: Cpu, shared: unknown): void;
 }
@@ -27,6 +29,7 @@ export function prepareMachine(machine: Machine, preparation: Preparation): void
   const { vcpus } = machine.config;
   const all: HostedVcpu[] = [];
   if (preparation.logsDirty === true) logWrites(machine);
+  if (preparation.tracksVram === true) trackVram(machine);
   for (let id = 0; id < vcpus; id++) {
     const hosted = machine.createVcpu(vcpuId(id), STANDING_CLOCK);
     const { vcpu } = hosted;
@@ -49,6 +52,13 @@ export function prepareMachine(machine: Machine, preparation: Preparation): void
 function logWrites(machine: Machine): void {
   const answer = machine.createToolstack(STANDING_CLOCK).dirty.enable();
   if (answer !== DomctlAnswer.done) throw new Error(`writes cannot be logged: ${String(answer)}`);
+}
+
+function trackVram(machine: Machine): void {
+  const { ramPages } = machine.config;
+  const bitmap = new Int32Array(Math.ceil(ramPages / 32));
+  const answer = machine.createToolstack(STANDING_CLOCK).vram.track(0, ramPages, bitmap, 0);
+  if (answer !== DomctlAnswer.noData) throw new Error(`memory cannot be tracked: ${String(answer)}`);
 }
 
 /** Leaves the pool with so many free pages, by the toolstack's hand, before any vCPU is made. */

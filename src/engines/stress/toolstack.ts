@@ -95,6 +95,11 @@ export class WorkerToolstack implements Toolstack {
     return this.#domain.dirty.peek(bitmap);
   }
 
+  trackVram(first: number, pages: number, bitmap: Int32Array, milliseconds: number): number {
+    this.#begin();
+    return this.#domain.vram.track(first, pages, bitmap, milliseconds);
+  }
+
   pauseDomain(): void {
     this.#begin();
     this.#domain.pause.pause();

@@ -81,6 +81,7 @@ export class HapPaging implements PagingInterface {
       if (table !== 0) pages.putReference(mfn(table));
     }
     tables.destroy();
+    logDirty.vram.stopTracking();
     logDirty.discard();
     const lent = domain.read(DomainCell.p2mPages);
     if (lent !== 0) leaks.push(`${String(lent)} pages of the pool are lent for tables that are no more`);
@@ -144,6 +145,26 @@ export class HapPaging implements PagingInterface {
     if (end < p2m.ramPages) return end;
     vcpu.mailbox.flushAll();
     return -1;
+  }
+
+  /** As Xen does it: pages of the frame buffer are read-only in the p2m's tables until they are written to. */
+  beginVram(first: number, pages: number, milliseconds: number): void {
+    const { logDirty, tables, vcpu } = this.hap;
+    logDirty.vram.startTracking(first, pages, milliseconds);
+    for (let gfn = first; gfn < first + pages; gfn++) tables.follow(gfn);
+    vcpu.mailbox.flushAll();
+  }
+
+  /** Only what was written has to be protected again; nothing is scanned. */
+  lookAtVram(bitmap: Int32Array): number {
+    const { logDirty, tables, vcpu } = this.hap;
+    const { vram } = logDirty;
+    const count = vram.takeBits(bitmap);
+    if (count === 0) return 0;
+    for (let index = 0; index < vram.pageCount(); index++)
+      if ((((bitmap[index >>> 5] ?? 0) >>> (index & 31)) & 1) !== 0) tables.follow(vram.firstPage() + index);
+    vcpu.mailbox.flushAll();
+    return count;
   }
 
   /** The lock keeps the page where it is until the word is stored. */

@@ -38,7 +38,14 @@ export class P2mTables {
     const { p2m, memory, logDirty } = this.#hap;
     const frame = p2m.frameOf(gfn);
     if (frame === NO_MFN) memory.storeEntry(this.#entryCell(gfn), 0, 0);
-    else this.#store(gfn, frame, !logDirty.isOn() || logDirty.isDirty(gfn));
+    else this.#store(gfn, frame, (!logDirty.isOn() || logDirty.isDirty(gfn)) && !this.#isWatched(gfn));
+  }
+
+  /** Whether a display has yet to be told that the page has changed. */
+  #isWatched(gfn: number): boolean {
+    const { vram } = this.#hap.logDirty;
+    const index = vram.isOn() ? vram.placeOf(gfn) : -1;
+    return index >= 0 && !vram.isDirty(index);
   }
 
   /** The page at a gfn can be written from now on: its write has been logged, if that was asked for. */

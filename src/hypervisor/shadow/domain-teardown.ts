@@ -10,6 +10,7 @@ const ROOTS = 4;
 
 /** Gives up everything; adds a sentence to `leaks` for what is left over. The caller holds the lock. */
 export function dropAll(shadow: Shadow, leaks: string[]): void {
+  shadow.logDirty.vram.stopTracking();
   dropVcpuState(shadow);
   shadow.unshadow.blowTables();
   shadow.logDirty.discard();

@@ -50,14 +50,16 @@ export class Destruction {
   }
 
   #dropEntries(page: Mfn, type: number, step: number): void {
-    const { memory, pages, references } = this.#shadow;
+    const { memory, pages, references, vram } = this.#shadow;
     const isLeaf = isLeafType(type);
+    const isTracked = isLeaf && vram.isOn();
     for (let slot = 0; slot < ENTRIES; slot += step) {
       const cell = (page << 10) | (slot << 1);
       const low = memory.loadEntry(cell);
       if ((low & PRESENT) === 0) continue;
       const high = memory.high;
       const target = this.#shadow.frameIn(low, high);
+      if (isTracked) vram.replaceLeaf(cell, 0, 0);
       if (!isLeaf) references.putShadow(target, cell);
       else if (refersToFrame(low, high)) pages.putMapping(target, (low & WRITABLE) !== 0);
     }

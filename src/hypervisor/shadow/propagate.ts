@@ -48,7 +48,7 @@ export class Propagation {
       this.#set(0, 0);
       return;
     }
-    const { switches, pages, outOfSync } = this.#shadow;
+    const { switches, pages, outOfSync, vram } = this.#shadow;
     const fast = switches["fast-fault-path"];
     if ((guestLow & PRESENT) === 0) {
       // An out-of-sync table's entry may have become present since: nobody may answer without a lock that it is not.
@@ -62,6 +62,7 @@ export class Propagation {
     }
     let flags = this.#copiedFlags(guestLow);
     if ((guestLow & DIRTY) === 0) flags &= ~WRITABLE;
+    if (vram.isOn() && vram.refusesWrites(gfn, fetch === DEMAND_WRITE)) flags &= ~WRITABLE;
     const isWritten = fetch === DEMAND_WRITE && outOfSync.mayWrite(target);
     if (pages.isPagetable(target) && !isWritten) flags &= ~WRITABLE;
     if (fetch === DEMAND_WRITE || (flags & WRITABLE) !== 0) flags = this.#logged(flags, gfn, fetch);

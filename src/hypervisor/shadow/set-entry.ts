@@ -27,7 +27,7 @@ export class EntrySetter {
    * `error` (the frame may not be mapped so) the entry is 0.
    */
   setLeaf(cell: number, wantedLow: number, wantedHigh: number): number {
-    const { memory, pages } = this.#shadow;
+    const { memory, pages, vram } = this.#shadow;
     this.#recordWriter(cell, wantedLow, wantedHigh);
     const oldLow = memory.loadEntry(cell);
     const oldHigh = memory.high;
@@ -43,7 +43,8 @@ export class EntrySetter {
       high = 0;
       result |= SetResult.error;
     }
-    memory.storeEntry(cell, low, high);
+    if (vram.isOn()) vram.replaceLeaf(cell, low, high);
+    else memory.storeEntry(cell, low, high);
     if (refersToFrame(oldLow, oldHigh))
       pages.putMapping(this.#shadow.frameIn(oldLow, oldHigh), (oldLow & WRITABLE) !== 0);
     return result;

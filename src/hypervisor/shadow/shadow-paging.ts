@@ -132,6 +132,14 @@ export class ShadowPaging implements PagingInterface {
     return this.shadow.protection.protectPart(position);
   }
 
+  beginVram(first: number, pages: number, milliseconds: number): void {
+    this.shadow.vram.begin(first, pages, milliseconds);
+  }
+
+  lookAtVram(bitmap: Int32Array, milliseconds: number): number {
+    return this.shadow.vram.look(bitmap, milliseconds);
+  }
+
   /**
    * The store and the news of it are one hold of the lock, as for an emulated write. Xen unshadows the page by the fast
    * method and leaves it shadowed if that fails; a page that stays shadowed is validated here, so that no stale entry

@@ -49,6 +49,7 @@ import { ShadowTables } from "./shadow-tables.ts";
 import { TranslationCache } from "./translation-cache.ts";
 import { Unshadow } from "./unshadow.ts";
 import { Validation } from "./validate.ts";
+import { VramTracking } from "./vram-tracking.ts";
 
 const FRAME_BITS = 0x0fff_ffff;
 
@@ -76,6 +77,7 @@ export class Shadow implements PagingBase {
   readonly pool: Pool;
   readonly logDirty: LogDirty;
   readonly protection: Protection;
+  readonly vram: VramTracking;
   readonly references: References;
   readonly pages: PageReferences;
   readonly entries: EntrySetter;
@@ -121,6 +123,7 @@ export class Shadow implements PagingBase {
     this.pool = new Pool(this);
     this.logDirty = new LogDirty(this, new P2mPages(this));
     this.protection = new Protection(this);
+    this.vram = new VramTracking(this);
     this.references = new References(this);
     this.pages = new PageReferences(this);
     this.entries = new EntrySetter(this);
