@@ -7,7 +7,8 @@ const BUILTIN_METHODS: ReadonlySet<string> = new Set(
 );
 
 function methodNames(prototype: unknown): string[] {
-  if (typeof prototype !== "object" || prototype === null) return [];
+  // That of functions is a function itself.
+  if ((typeof prototype !== "object" && typeof prototype !== "function") || prototype === null) return [];
   return [...Object.getOwnPropertyNames(prototype), ...methodNames(Object.getPrototypeOf(prototype))];
 }
 

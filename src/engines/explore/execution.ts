@@ -81,6 +81,9 @@ export function replay(world: World, directives: readonly Directive[]): Recorded
 
 const ENGINES = new URL("..", import.meta.url).href;
 
+/** Key of the failure of calls that went too deep: how deep that is depends on more than the schedule. */
+export const TOO_DEEP = "exception too deep";
+
 function thrown(error: unknown): Failure {
   const thread = SCHEDULER.current;
   if (!(error instanceof Error)) return { check: "exception", thread, message: `It threw ${String(error)}.` };
@@ -88,6 +91,14 @@ function thrown(error: unknown): Failure {
   // A limit of ours is met by whoever asked for more.
   const place = places.find(([, url = ""]) => !url.startsWith(ENGINES)) ?? places[0];
   const where = place === undefined ? "" : ` (at ${shortPath(place[1] ?? "")}:${place[2] ?? ""})`;
+  const isTooDeep = error instanceof RangeError && error.message.startsWith("Maximum call stack");
+  if (isTooDeep)
+    return {
+      check: "exception",
+      key: TOO_DEEP,
+      thread,
+      message: `Its calls go too deep, without end perhaps${where}.`,
+    };
   return { check: "exception", thread, message: `${error.name}: ${error.message}${where}` };
 }
 

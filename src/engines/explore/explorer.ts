@@ -1,7 +1,7 @@
 /** What a worker of an exploration does: executions until their bound, and the study of those that failed. */
 import { RefusedError } from "../coroutine/hook.ts";
 import { UsageError } from "../errors.ts";
-import { execute, keyOfFailure, record } from "./execution.ts";
+import { TOO_DEEP, execute, keyOfFailure, record } from "./execution.ts";
 import type { Execution } from "./execution.ts";
 import { RepeatingStrategy } from "./directives.ts";
 import type { LoadedWorld } from "./load-world.ts";
@@ -263,6 +263,7 @@ class Exploration {
     const sameKeys = keys.join() === [...new Set(again?.failures.map((each) => keyOfFailure(each)))].join();
     const isSame = SCHEDULER.steps === steps && SCHEDULER.fingerprint() === fingerprint && sameKeys;
     this.#lookForLeaks(iteration);
+    if (sameKeys && keys[0] === TOO_DEEP) return;
     if (isSame && strategy.divergedAt === null) return;
     const where = strategy.divergedAt === null ? "" : ` from point ${String(strategy.divergedAt)} on`;
     this.#nondeterminism ??= `execution ${String(iteration)} went another way when it was repeated${where}`;

@@ -76,6 +76,24 @@ test.each([
   expect(failure?.violations[0]?.message).toMatch(/^lost: /);
 });
 
+test("a method may be called as one of functions is", async () => {
+  const text = `export default function main() {
+  const a = cells(2), held = { read: (of) => Atomics.load(of, 0), call: (f, of) => f(of) };
+  check(held.call(held.read, a) === 0 && Array.prototype.at.call([5, 6], 1) === 6, "called");
+}`;
+  expect(await run(text)).toHoldInEverySchedule();
+});
+
+test("calls without end are a failure, however deep they went when it was repeated", async () => {
+  const text = `function down(a, to) { return Atomics.load(a, 0) + down(a, to + 1); }
+export default () => check(down(cells(1), 0) === 0, "down");`;
+  const { failure, nondeterminism } = await run(text);
+  expect(nondeterminism).toBeNull();
+  expect(failure?.violations[0]?.message).toMatch(
+    /^Its calls go too deep, without end perhaps \(at .*:2\)\.$/,
+  );
+});
+
 test("64 bits are one access", async () => {
   const made = "new BigInt64Array(new SharedArrayBuffer(16))";
   const text = twice("a[0]++;", made).replace("a[1] = 1;", "a[1] = 1n;");
