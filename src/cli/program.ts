@@ -15,7 +15,7 @@ import { startCommand } from "./start.ts";
 import { runSnapshotVerify } from "./snapshot.ts";
 import type { SnapshotVerifyOptions } from "./snapshot.ts";
 import { stressCommand } from "./stress.ts";
-import { runTraceCut, runTraceInfo, runTraceSwitches, runTraceVerify } from "./trace.ts";
+import { runTraceCut, runTraceInfo, runTraceModes, runTraceSwitches, runTraceVerify } from "./trace.ts";
 import type { Told, TraceCutOptions, TraceVerifyOptions } from "./trace.ts";
 
 /** What a command leaves behind. */
@@ -147,6 +147,20 @@ function addTraceSwitches(trace: Command, context: Context, ending: Ending): voi
     });
 }
 
+function addTraceModes(trace: Command, context: Context, ending: Ending): void {
+  trace
+    .command("modes")
+    .description("replay it in shadow mode and in hap, and compare each translation and each fault")
+    .argument("<file>", "the trace, compressed with gzip")
+    .option("--preset <name>", PRESET_ABOUT)
+    .option("--set <option=value>", "one setting of the machine; may be given again", collect)
+    .option("--json <file>", JSON_ABOUT)
+    .addHelpText("after", EXIT_CODES + example("umbra trace modes scenarios/traces/pae.trace.gz"))
+    .action(async (file: string, { json, ...flags }: TraceVerifyOptions & JsonFlag) => {
+      ending.code = await tell(context, runTraceModes(file, flags, context), jsonFlag(json));
+    });
+}
+
 function addTrace(program: Command, context: Context, ending: Ending): void {
   const trace = program
     .command("trace")
@@ -175,6 +189,7 @@ function addTrace(program: Command, context: Context, ending: Ending): void {
       ending.code = await tell(context, runTraceVerify(file, withPaging(flags), context), jsonFlag(json));
     });
   addTraceSwitches(trace, context, ending);
+  addTraceModes(trace, context, ending);
   trace
     .command("info")
     .description("tell what is in a recorded guest")

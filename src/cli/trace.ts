@@ -1,13 +1,21 @@
-/** `umbra trace verify | switches | info | cut`: recorded guests. */
+/** `umbra trace verify | switches | modes | info | cut`: recorded guests. */
 import { verifyEachSwitch } from "../engines/replay/each-switch.ts";
+import { compareModes } from "../engines/replay/compare-modes.ts";
 import { cutTrace } from "../engines/replay/cut-trace.ts";
 import { traceInfo } from "../engines/replay/trace-info.ts";
 import { verifyTrace } from "../engines/replay/verify.ts";
 import { wholeNumber } from "../engines/usage.ts";
 import { eachSwitchText, isRight } from "../report/each-switch-text.ts";
+import { modesText } from "../report/modes-text.ts";
 import { progressLine } from "../report/progress.ts";
 import { cutText, traceInfoText } from "../report/trace-text.ts";
-import type { CutResult, EachSwitchResult, TraceInfoResult, VerifyResult } from "../report/types.ts";
+import type {
+  CutResult,
+  EachSwitchResult,
+  ModesResult,
+  TraceInfoResult,
+  VerifyResult,
+} from "../report/types.ts";
 import { mismatchesOf, verifyText } from "../report/verify-text.ts";
 import { ExitCode, exitCodeOf, failureLine } from "./context.ts";
 import type { Context } from "./context.ts";
@@ -82,6 +90,31 @@ export async function runTraceSwitches(file: string, context: TraceContext): Pro
   }
 }
 
+/** Replays a trace in both modes of assistance, and compares them. Throws UsageError for bad input. */
+export async function runTraceModes(
+  file: string,
+  options: Omit<TraceVerifyOptions, "order">,
+  context: TraceContext,
+): Promise<Told<ModesResult>> {
+  const progress = progressLine("trace modes", context.showsProgress);
+  try {
+    const result = await compareModes(
+      { file, ...options },
+      {
+        interruption: context.interruption,
+        onProgress: (fraction) => {
+          progress.update(fraction, "");
+        },
+      },
+    );
+    const code = modesExitCode(result);
+    const ended = result.shadow.outcome === "completed" ? result.hap : result.shadow;
+    return { result, text: modesText(result, context.paint), code, failure: failureLine(code, ended) };
+  } finally {
+    progress.stop();
+  }
+}
+
 /** Tells what is in a trace. Throws UsageError for bad input. */
 export async function runTraceInfo(file: string, context: TraceContext): Promise<Told<TraceInfoResult>> {
   const result = traceInfo(file);
@@ -93,6 +126,13 @@ export async function runTraceCut(file: string, options: TraceCutOptions): Promi
   const records = wholeNumber("--records", options.records, { min: 1, max: Number.MAX_SAFE_INTEGER });
   const result = await cutTrace(file, records, options.out);
   return { result, text: cutText(result), code: ExitCode.ok };
+}
+
+/** A difference between the modes is a violation; else each replay speaks for itself. */
+export function modesExitCode({ differences, shadow, hap }: ModesResult): number {
+  const codes = [verifyExitCode(shadow), verifyExitCode(hap)];
+  if (differences > 0 || codes.includes(ExitCode.violation)) return ExitCode.violation;
+  return codes.find((code) => code !== ExitCode.ok) ?? ExitCode.ok;
 }
 
 /** What was found weighs more than the way in which the replay ended. */

@@ -29,6 +29,7 @@ export type {
 } from "./simulate-result.ts";
 export type { StartResult } from "./start-result.ts";
 export type { EachSwitchResult, SwitchRun } from "./each-switch-result.ts";
+export type { ModesResult } from "./modes-result.ts";
 export type { VerifyOutcome, VerifyResult } from "./verify-result.ts";
 export type { MutantRow, MutantsResult, StrategyRow } from "./mutants-result.ts";
 export type { CutResult, TraceFeature, TraceInfoResult } from "./trace-result.ts";

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { conform } from "../../src/engines/conform.ts";
 import { planMutants, runMutants } from "../../src/engines/explore/mutants/mutants.ts";
 import { verifyEachSwitch } from "../../src/engines/replay/each-switch.ts";
+import { compareModes } from "../../src/engines/replay/compare-modes.ts";
 import { cutTrace } from "../../src/engines/replay/cut-trace.ts";
 import { traceInfo } from "../../src/engines/replay/trace-info.ts";
 import { verifyTrace } from "../../src/engines/replay/verify.ts";
@@ -67,6 +68,11 @@ const RESULTS: readonly { schema: string; what: string; make: () => object | Pro
   { schema: "stress", what: "a run that is stuck", make: () => stress("deadlocks", {}) },
   { schema: "compare", what: "a comparison", make: compare },
   { schema: "trace-verify", what: "a replay", make: () => verifyTrace({ file: short }) },
+  {
+    schema: "trace-modes",
+    what: "both modes",
+    make: () => compareModes({ file: short }),
+  },
   {
     schema: "trace-switches",
     what: "replays under several settings",

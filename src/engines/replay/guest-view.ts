@@ -4,6 +4,7 @@ import type { HostedVcpu, Machine } from "../../hypervisor/machine.ts";
 import { EntryFlag } from "../../machine/entry.ts";
 import { FaultCode } from "../../machine/fault-code.ts";
 import type { Walker } from "../../machine/walker.ts";
+import { SHADOWED } from "../../memory/frame-table.ts";
 import { PAGE_BYTES, mfn } from "../../memory/units.ts";
 
 const ACCESSED = EntryFlag.accessed;
@@ -63,6 +64,11 @@ export class GuestView implements ReplayHost {
   /** The guest frame that lies in a machine frame. */
   guestFrameOf(frame: number): number {
     return this.#machine.frames.back(mfn(frame));
+  }
+
+  /** Whether the page in a machine frame has shadows: then its writes are emulated. */
+  isShadowed(frame: number): boolean {
+    return (this.#machine.frames.shadowFlags(mfn(frame)) & SHADOWED) !== 0;
   }
 
   /** Guest physical addresses of the entries of the last walk observed, from the top. */

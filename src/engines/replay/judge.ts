@@ -16,6 +16,7 @@ import { PAGE_BYTES } from "../../memory/units.ts";
 import { VcpuCell } from "../../memory/vcpu-area.ts";
 import { GuestBytes } from "./guest-view.ts";
 import type { GuestView } from "./guest-view.ts";
+import type { ModeAnswers } from "./mode-answers.ts";
 import { noCounts, SHOWN_MAX } from "./outcome.ts";
 import type { Mismatch } from "./outcome.ts";
 import { describeAccess, describeEnd, describeStore } from "./record-text.ts";
@@ -32,6 +33,8 @@ export class Judge implements ReplayJudge {
   readonly counts = noCounts();
   readonly first: Mismatch[] = [];
   readonly crossings: [record: number, page: number][] = [];
+  /** Where what each access came to is kept, if anybody asks. */
+  answers: ModeAnswers | null = null;
   readonly #vcpu: Vcpu;
   readonly #view: GuestView;
   readonly #turns: Turns;
@@ -89,11 +92,13 @@ export class Judge implements ReplayJudge {
       this.#turns.release();
     }
     this.#count(record, problem);
+    this.answers?.keep(record, this.#vcpu, this.#view, status, this.#frame());
     return true;
   }
 
   accessedByStore(record: TraceCursor, status: number): void {
     this.#count(record, this.#differs(record, status));
+    this.answers?.keep(record, this.#vcpu, this.#view, status, this.#frame());
   }
 
   storing(record: TraceCursor): void {

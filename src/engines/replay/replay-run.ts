@@ -38,6 +38,8 @@ export interface ReplayHooks {
   readonly onWorkers?: ((threads: readonly Worker[]) => void) | undefined;
   /** After so many seconds without any progress the replay is stuck. */
   readonly watchdogSeconds?: number | undefined;
+  /** Where the threads keep what each access came to (`ModeAnswers`). */
+  readonly answers?: SharedArrayBuffer | undefined;
   /** The module that a vCPU's thread runs, and the name of its export, in place of our own. */
   readonly worker?: { readonly file: string; readonly name: string } | undefined;
 }
@@ -79,7 +81,7 @@ export async function runReplay(
   // A worker that is lost has a task that says so.
   pool.on("error", () => undefined);
   try {
-    const members = employ(pool, machine, trace, order);
+    const members = employ(pool, machine, trace, { order, answers: hooks.answers });
     hooks.onWorkers?.(pool.threads);
     return await new ReplayRun(machine, trace, members, hooks).toItsEnd();
   } finally {
@@ -87,11 +89,16 @@ export async function runReplay(
   }
 }
 
-function employ(pool: ReplayPool, machine: Machine, trace: LoadedTrace, order: ReplayOrder): Member[] {
+function employ(
+  pool: ReplayPool,
+  machine: Machine,
+  trace: LoadedTrace,
+  common: Pick<ReplayTask, "order" | "answers">,
+): Member[] {
   const { bytes, ramBytes, cpus } = trace;
   return Array.from({ length: cpus }, (_, vcpu) => {
     const member: Member = { vcpu, outcome: undefined, lost: undefined };
-    const task: ReplayTask = { machine: machine.handle, trace: { bytes, ramBytes, cpus }, order, vcpu };
+    const task: ReplayTask = { machine: machine.handle, trace: { bytes, ramBytes, cpus }, ...common, vcpu };
     void report(pool, task, member);
     return member;
   });

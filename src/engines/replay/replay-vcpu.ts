@@ -8,6 +8,7 @@ import { vcpuId } from "../../memory/units.ts";
 import { RealClock } from "../real-clock.ts";
 import { GuestView } from "./guest-view.ts";
 import { Judge } from "./judge.ts";
+import { ModeAnswers } from "./mode-answers.ts";
 import type { ReplayOutcome } from "./outcome.ts";
 
 /** One vCPU's part in a replay. */
@@ -16,6 +17,8 @@ export interface ReplayTask {
   readonly trace: { readonly bytes: SharedArrayBuffer; readonly ramBytes: number; readonly cpus: number };
   readonly order: ReplayOrder;
   readonly vcpu: number;
+  /** Where to keep what each access came to, if anybody asks. */
+  readonly answers?: SharedArrayBuffer | undefined;
 }
 
 /**
@@ -24,7 +27,7 @@ export interface ReplayTask {
  * @param prepare Is given the vCPU before it runs, to put a variant of some part in place of the part.
  */
 export function replayVcpu(
-  { machine: handle, trace, order, vcpu: id }: ReplayTask,
+  { machine: handle, trace, order, vcpu: id, answers }: ReplayTask,
   prepare?: (hosted: HostedVcpu) => void,
 ): ReplayOutcome {
   const machine = Machine.attach(handle);
@@ -34,6 +37,7 @@ export function replayVcpu(
   const view = new GuestView(machine, hosted);
   const turns = new Turns(vcpu, order);
   const judge = new Judge(vcpu, view, turns, trace, machine.config.switches["out-of-sync"]);
+  if (answers !== undefined) judge.answers = new ModeAnswers(answers);
   const words = new Int32Array(trace.bytes);
   vcpu.start();
   const isFinished = new TraceProgram(vcpu, { words, cpus: trace.cpus }, turns, view, judge).run();

@@ -2,6 +2,7 @@
 import type { ReplayOutcome } from "../../../src/engines/replay/outcome.ts";
 import { replayVcpu } from "../../../src/engines/replay/replay-vcpu.ts";
 import type { ReplayTask } from "../../../src/engines/replay/replay-vcpu.ts";
+import { HapPaging } from "../../../src/hypervisor/hap/hap-paging.ts";
 import type { HostedVcpu } from "../../../src/hypervisor/machine.ts";
 import { Revoked } from "../../../src/hypervisor/shadow/revoke.ts";
 import { isWritableEntry } from "../../../src/machine/entry.ts";
@@ -78,6 +79,33 @@ export function hanging(task: ReplayTask): ReplayOutcome {
     const handle = fault.handle.bind(fault);
     fault.handle = (errorCode) => {
       for (;;) if (vcpu.operations <= SOME_OPERATIONS) return handle(errorCode);
+    };
+  });
+}
+
+/** In hap one entry of the p2m's tables leads to another page, from one walk on. In shadow mode nothing is wrong. */
+export function wrongNestedEntry(task: ReplayTask): ReplayOutcome {
+  return replayFaulty(task, ({ vcpu, base, paging }) => {
+    if (!(paging instanceof HapPaging)) return;
+    const { memory } = base;
+    const { nested } = vcpu;
+    const translate = nested.translate.bind(nested);
+    let left = SOME_OPERATIONS;
+    nested.translate = (low, high, access) => {
+      const hasPassed = translate(low, high, access);
+      left--;
+      if (left === 0 && hasPassed) {
+        const gfn = base.frames.back(mfn(nested.frame));
+        // The entry is where the hypervisor's own store of it goes.
+        const storeEntry = memory.storeEntry.bind(memory);
+        memory.storeEntry = (cell, entryLow) => {
+          storeEntry(cell, (entryLow & 0xfff) | (base.p2m.frameOf(ELSEWHERE) << 12), 0);
+        };
+        paging.hap.tables.follow(gfn);
+        memory.storeEntry = storeEntry;
+        vcpu.mailbox.flushLocal();
+      }
+      return hasPassed;
     };
   });
 }
