@@ -1,6 +1,7 @@
 /** The commands of `umbra` and their options, as commander knows them. */
 import { Command } from "commander";
 import { PRESET_ABOUT } from "../engines/machine-settings.ts";
+import { ablateCommand } from "./ablate.ts";
 import { conformCommand } from "./conform.ts";
 import type { Context } from "./context.ts";
 import { putOut } from "./json-file.ts";
@@ -57,6 +58,7 @@ export function createProgram(context: Context, version: string, ending: Ending)
   };
   adopt(program, exploreCommand(context, end));
   adopt(program, simulateCommand(context, end));
+  adopt(program, ablateCommand(context, end));
   for (const command of replayCommands(context, end)) adopt(program, command);
   adopt(program, mutantsCommand(context, end));
   addTrace(program, context, ending);

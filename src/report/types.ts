@@ -44,3 +44,12 @@ export type {
   Switches,
   TraceRow,
 } from "./explore-result.ts";
+export type {
+  AblateResult,
+  AblateSettings,
+  AblationCount,
+  AblationGroup,
+  AblationRow,
+  PublishedRow,
+  SlideFinding,
+} from "./ablate-result.ts";

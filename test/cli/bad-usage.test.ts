@@ -49,6 +49,8 @@ test.concurrent.each([
     args: ["simulate", COUNT, "--set", "lock=ticket"],
     says: "--set lock: umbra simulate takes the kinds of lock to compare from --lock",
   },
+  { args: ["ablate"], says: "required option '--workload <name>' not specified" },
+  { args: ["ablate", "--workload", "games"], says: '--workload wants office or build, got "games"' },
   { args: [], says: "name a command; umbra --help lists them, umbra start shows Umbra at work" },
   { args: ["bogus"], says: "unknown command 'bogus'" },
   { args: ["stress"], says: "missing required argument 'scenario'" },

@@ -4,6 +4,8 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { planAblate } from "../../src/engines/ablate/ablate-plan.ts";
+import { runAblate } from "../../src/engines/ablate/run-ablate.ts";
 import { conform } from "../../src/engines/conform.ts";
 import { planMutants, runMutants } from "../../src/engines/explore/mutants/mutants.ts";
 import { verifyEachSwitch } from "../../src/engines/replay/each-switch.ts";
@@ -100,6 +102,11 @@ const RESULTS: readonly { schema: string; what: string; make: () => object | Pro
     schema: "simulate",
     what: "a sweep in which nobody can go on",
     make: async () => runSimulate(await planSimulate({ scenario: join(SCENARIOS, "deadlocks.ts") })),
+  },
+  {
+    schema: "ablate",
+    what: "an ablation",
+    make: async () => runAblate(await planAblate({ workload: "office", milliseconds: "0.1", seed: "1" })),
   },
   {
     schema: "bench",

@@ -14,6 +14,7 @@ import { filesIn, ROOT } from "../source.ts";
 
 /** The scenarios that the project promises. */
 const PROMISED = [
+  "build",
   "data-beside-pdpts",
   "demand-paging",
   "destroy-under-load",
@@ -29,6 +30,7 @@ const PROMISED = [
   "mmio-polling",
   "mode-switches",
   "not-present-churn",
+  "office",
   "p2m-under-load",
   "root-switching",
   "shared-address-space",

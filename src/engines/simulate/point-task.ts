@@ -19,5 +19,10 @@ export interface PointTask {
 
 /** What came of it: a point, or why the scenario cannot be simulated. */
 export type PointAnswer =
-  | { readonly point: SimulatedPoint; readonly cpuSeconds: number }
+  | {
+      readonly point: SimulatedPoint;
+      /** Of every counter by name, how far it went on while the point was measured. */
+      readonly counters: Readonly<Record<string, number>>;
+      readonly cpuSeconds: number;
+    }
   | { readonly refused: string };

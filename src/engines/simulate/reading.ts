@@ -1,4 +1,5 @@
 /** What the meters of a simulated machine show at one moment. */
+import { COUNTER_NAMES } from "../../memory/counters.ts";
 import type { SimulatedMachine } from "./simulated-machine.ts";
 import { SCHEDULER } from "./virtual-scheduler.ts";
 
@@ -30,4 +31,15 @@ export function sum(values: Iterable<number>): number {
   let total = 0;
   for (const value of values) total += value;
   return total;
+}
+
+/** Every counter by name, as the difference of the first two readings; none without them. */
+export function countersBetween([before, after]: readonly Reading[]): Record<string, number> {
+  if (before === undefined || after === undefined) return {};
+  return Object.fromEntries(
+    COUNTER_NAMES.map((name, counter) => [
+      name,
+      (after.counters[counter] ?? 0) - (before.counters[counter] ?? 0),
+    ]),
+  );
 }

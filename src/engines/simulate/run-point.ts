@@ -6,7 +6,7 @@ import type * as Model from "../explore/model.ts";
 import { importLoadedScenario } from "../scenario-files.ts";
 import type { PointAnswer, PointTask } from "./point-task.ts";
 import { pointOf } from "./point.ts";
-import { Reading } from "./reading.ts";
+import { Reading, countersBetween } from "./reading.ts";
 import { SimulatedMachine } from "./simulated-machine.ts";
 import type { LoadedScenario } from "./simulated-machine.ts";
 import { SCHEDULER } from "./virtual-scheduler.ts";
@@ -40,7 +40,8 @@ export async function runPoint(task: PointTask): Promise<PointAnswer> {
     const scenario = await scenarioAt(task.url);
     const machine = new SimulatedMachine(task, scenario);
     const { ending, readings, window, cpuSeconds } = simulate(machine, task);
-    return { point: pointOf(task, machine, { ending, readings, window }), cpuSeconds };
+    const point = pointOf(task, machine, { ending, readings, window });
+    return { point, counters: countersBetween(readings), cpuSeconds };
   } catch (error) {
     if (error instanceof RefusedError || error instanceof UsageError || error instanceof RangeError)
       return { refused: error.message };

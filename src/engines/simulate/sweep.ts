@@ -2,7 +2,7 @@
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { Piscina } from "piscina";
-import type { SimulateOutcome, SimulateResult, SimulatedPoint } from "../../report/types.ts";
+import type { SimulateOutcome, SimulateResult } from "../../report/types.ts";
 import { UsageError } from "../errors.ts";
 import { firstLine } from "../usage.ts";
 import type { PointAnswer, PointTask } from "./point-task.ts";
@@ -20,7 +20,38 @@ const WORKER = fileURLToPath(new URL("../../../workers/simulate-worker.ts", impo
 
 /** Simulates what is planned. */
 export async function runSimulate(plan: SimulatePlan, hooks: SweepHooks = {}): Promise<SimulateResult> {
-  const threads = Math.min(availableParallelism(), plan.tasks.length);
+  const { tasks, settings, command } = plan;
+  const { answers, outcome, reason } = await simulatePoints(tasks, hooks);
+  const measured = answers.flatMap((answer) => (answer === undefined ? [] : [answer.point]));
+  return {
+    engine: "simulate",
+    command,
+    settings,
+    outcome,
+    reason,
+    signal: hooks.interruption?.aborted === true ? String(hooks.interruption.reason) : null,
+    points: measured,
+    scaling: scalingRows(measured),
+  };
+}
+
+/** What came of simulating points. */
+export interface SimulatedPoints {
+  /** One for each task, in their order; undefined for those that did not come to their end. */
+  readonly answers: readonly (MeasuredPoint | undefined)[];
+  readonly outcome: SimulateOutcome;
+  /** Why not all did; null if they did. */
+  readonly reason: string | null;
+}
+
+type MeasuredPoint = Extract<PointAnswer, { readonly point: unknown }>;
+
+/** Simulates points on all cores. Throws UsageError for a scenario that cannot be simulated. */
+export async function simulatePoints(
+  tasks: readonly PointTask[],
+  hooks: SweepHooks = {},
+): Promise<SimulatedPoints> {
+  const threads = Math.min(availableParallelism(), tasks.length);
   const pool = new Piscina<PointTask, PointAnswer>({
     filename: WORKER,
     minThreads: threads,
@@ -30,30 +61,30 @@ export async function runSimulate(plan: SimulatePlan, hooks: SweepHooks = {}): P
   // A thread that is lost has a task that says so.
   pool.on("error", () => undefined);
   try {
-    return await sweep(plan, hooks, pool);
+    return await simulateIn(pool, tasks, hooks);
   } finally {
     await pool.destroy();
   }
 }
 
-async function sweep(
-  { tasks, settings, command }: SimulatePlan,
-  { interruption, onProgress }: SweepHooks,
+async function simulateIn(
   pool: Piscina<PointTask, PointAnswer>,
-): Promise<SimulateResult> {
-  const points: (SimulatedPoint | undefined)[] = tasks.map(() => undefined);
+  tasks: readonly PointTask[],
+  { interruption, onProgress }: SweepHooks,
+): Promise<SimulatedPoints> {
+  const answers: (MeasuredPoint | undefined)[] = tasks.map(() => undefined);
   let over = 0;
   let outcome: SimulateOutcome = "completed";
   let reason: string | null = null;
   // The largest take longest: they begin first.
   const order = [...tasks.keys()].toSorted((a, b) => vcpusOf(tasks, b) - vcpusOf(tasks, a));
-  const answers = order.map(async (index) => {
+  const all = order.map(async (index) => {
     const task = tasks[index];
     if (task === undefined) return;
     try {
       const answer = await pool.run(task, interruption === undefined ? {} : { signal: interruption });
       if ("refused" in answer) throw new UsageError(answer.refused);
-      points[index] = answer.point;
+      answers[index] = answer;
       onProgress?.(++over / tasks.length, `${String(over)} of ${String(tasks.length)} points`);
     } catch (error) {
       if (error instanceof UsageError) throw error;
@@ -62,18 +93,8 @@ async function sweep(
       reason = isOurs ? `by ${String(interruption.reason)}` : `a worker died: ${firstLine(error)}`;
     }
   });
-  await Promise.all(answers);
-  const measured = points.filter((point) => point !== undefined);
-  return {
-    engine: "simulate",
-    command,
-    settings,
-    outcome,
-    reason,
-    signal: interruption?.aborted === true ? String(interruption.reason) : null,
-    points: measured,
-    scaling: scalingRows(measured),
-  };
+  await Promise.all(all);
+  return { answers, outcome, reason };
 }
 
 function vcpusOf(tasks: readonly PointTask[], index: number): number {
