@@ -7,10 +7,12 @@ import { execPath, exit, stderr, stdout } from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs, promisify } from "node:util";
 import Table from "cli-table3";
+import { YOUNG_MIB } from "../src/engines/simulate/sweep.ts";
 import { writeWhole } from "../src/engines/output-file.ts";
 import { EXPLORER_FIGURES } from "./explorer-figures.ts";
 import { FIGURES } from "./figures.ts";
 import type { Measurement } from "./measure.ts";
+import type { SimulatorRow } from "./simulator-figures.ts";
 import { measureTwoVcpus } from "./two-vcpus.ts";
 
 /** One row of the result: docs/schema/bench.json. */
@@ -30,6 +32,11 @@ interface ExplorerRow {
   readonly met: boolean;
 }
 
+/** The lock that is the default, and the one whose waiters have each a line of their own. */
+const SIMULATED_LOCKS = ["test-and-set", "mcs"] as const;
+/** As the threads of a sweep have it. */
+const YOUNG = [`--max-semi-space-size=${String(YOUNG_MIB / 3)}`];
+const SIMULATOR_FIGURE = fileURLToPath(new URL("simulator-figure.ts", import.meta.url));
 const TWO_VCPUS_TARGET = 1.8;
 const FIGURE = fileURLToPath(new URL("figure.ts", import.meta.url));
 const EXPLORER_FIGURE = fileURLToPath(new URL("explorer-figure.ts", import.meta.url));
@@ -52,9 +59,22 @@ async function measureExplorer(): Promise<ExplorerRow[]> {
   return rows;
 }
 
-function explorerTable(rows: readonly ExplorerRow[]): string {
+/** The simulator's figures, those of each kind of lock in a process of its own. */
+async function measureSimulator(): Promise<SimulatorRow[]> {
+  const rows: SimulatorRow[] = [];
+  for (const lock of SIMULATED_LOCKS) {
+    if (stderr.isTTY) stderr.write(`\r\u001B[Ksimulate, ${lock}`);
+    const { stdout: text } = await promisify(execFile)(execPath, [...YOUNG, SIMULATOR_FIGURE, lock]);
+    const measured: unknown = JSON.parse(text);
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what simulator-figure.ts writes
+    rows.push(...(measured as SimulatorRow[]));
+  }
+  return rows;
+}
+
+function rateTable(what: string, rows: readonly (ExplorerRow | SimulatorRow)[]): string {
   const table = new Table({
-    head: ["explorer", "", "to reach", "", ""],
+    head: [what, "", "to reach", "", ""],
     colAligns: ["left", "right", "right", "left", "left"],
     style: { head: [], border: [] },
   });
@@ -98,9 +118,12 @@ async function main(): Promise<number> {
   stdout.write(`${table.toString()}\n`);
   const explorer = await measureExplorer();
   if (stderr.isTTY) stderr.write("\r\u001B[K");
-  stdout.write(`${explorerTable(explorer)}\n`);
+  stdout.write(`${rateTable("explorer", explorer)}\n`);
+  const simulator = await measureSimulator();
+  if (stderr.isTTY) stderr.write("\r\u001B[K");
+  stdout.write(`${rateTable("simulator", simulator)}\n`);
   if (values.json !== undefined)
-    await writeWhole(values.json, `${JSON.stringify({ results: rows, explorer }, null, 2)}\n`);
+    await writeWhole(values.json, `${JSON.stringify({ results: rows, explorer, simulator }, null, 2)}\n`);
   return 0;
 }
 

@@ -4,6 +4,7 @@ import { Ajv2020 } from "ajv/dist/2020.js";
 import { describe, expect, it, test } from "vitest";
 import { proveRound } from "../../bench/benchmark.ts";
 import { FIGURES } from "../../bench/figures.ts";
+import { rows } from "../../bench/simulator-figures.ts";
 import { duration } from "../../bench/two-vcpus.ts";
 import { Counter } from "../../src/memory/counters.ts";
 
@@ -38,10 +39,26 @@ test("two vCPUs that run one after the other are not taken for twice the work", 
   expect((2 * alone) / duration(Float64Array.of(0, 10, 0, 10))).toBe(2);
 });
 
+test("the simulator's rows are met by many events, and by events that cost about the same for many vCPUs", () => {
+  const costs = [
+    [5e-7, 7.5e-7],
+    [5.1e-7, 7e-7],
+    [4e-7, 6.1e-7],
+  ] as const;
+  expect(costs.map(([few, many]) => rows("mcs", few, many).map(({ met }) => met))).toEqual([
+    [true, true],
+    [false, true],
+    [true, false],
+  ]);
+});
+
 test("the schema takes a result with and without a target, and nothing else", () => {
   const validate = new Ajv2020({ strict: true }).compile(SCHEMA as object);
   const speed = { name: "a program", unit: "points/s", value: 5e6, target: 5e6, met: true };
+  const simulator = rows("mcs", 1e-6, 1.4e-6);
   const row = { name: "INVLPG", ratio: 8.65, target: null, met: null };
-  expect(validate({ results: [row, { ...row, target: 4, met: true }], explorer: [speed] })).toBe(true);
-  expect(validate({ results: [{ ...row, nanos: 1 }], explorer: [] })).toBe(false);
+  expect(validate({ results: [row, { ...row, target: 4, met: true }], explorer: [speed], simulator })).toBe(
+    true,
+  );
+  expect(validate({ results: [{ ...row, nanos: 1 }], explorer: [], simulator })).toBe(false);
 });

@@ -18,6 +18,12 @@ export const LINE_SHIFT = 4;
 const VERSION_BITS = 17;
 const VERSION_MASK = (1 << VERSION_BITS) - 1;
 
+/** What is known of a line. Its owner: 0 nobody has it, v + 1 vCPU v alone has it, -(v + 1) vCPU v and others have it. */
+const OWNER = 0;
+const VERSION = 1;
+const FREE_AT = 2;
+const STATE_SHIFT = 2;
+
 const OWN = 0;
 const INVALIDATION = 1;
 const OTHER = 2;
@@ -41,12 +47,12 @@ export class CacheLines {
   readonly counts: Float64Array = new Float64Array(SOURCE_NAMES.length);
   /** Time spent by source. */
   readonly nanos: Float64Array = new Float64Array(SOURCE_NAMES.length);
-  /** Of each line: 0 nobody has it, v + 1 vCPU v alone has it, -(v + 1) vCPU v and others have it. */
-  readonly #owners: Int32Array;
-  readonly #versions: Int32Array;
-  readonly #freeAt: Int32Array;
+  /** Of each line its owner, version and the time at which it is free, side by side: `OWNER`, `VERSION`, `FREE_AT`. */
+  readonly #lines: Int32Array;
+  /** By place in a private cache, and there by vCPU: those who want the same line find its tags side by side. */
   readonly #tags: Int32Array;
   readonly #sharedTags: Int32Array;
+  readonly #threads: number;
   readonly #privateShift: number;
   readonly #privateMask: number;
   readonly #sharedMask: number;
@@ -61,9 +67,8 @@ export class CacheLines {
 
   constructor(words: number, threads: number, { cache, nanos }: Pick<CostModel, "cache" | "nanos">) {
     const lines = (words >>> LINE_SHIFT) + 1;
-    this.#owners = new Int32Array(lines);
-    this.#versions = new Int32Array(lines);
-    this.#freeAt = new Int32Array(lines);
+    this.#lines = new Int32Array(lines << STATE_SHIFT);
+    this.#threads = threads;
     this.#privateShift = Math.log2(cache.privateLines);
     this.#privateMask = cache.privateLines - 1;
     this.#sharedMask = cache.sharedLines - 1;
@@ -81,23 +86,24 @@ export class CacheLines {
 
   /** Cost of an access of a kind to a line by a vCPU at a time. */
   access(kind: number, line: number, thread: number, now: number): number {
-    const slot = (thread << this.#privateShift) | (line & this.#privateMask);
-    const owner = this.#owners[line] ?? 0;
+    const state = line << STATE_SHIFT;
+    const slot = (line & this.#privateMask) * this.#threads + thread;
+    const owner = this.#lines[state + OWNER] ?? 0;
     const isIn = this.#tags[slot] === this.#tag(line);
     const atomic = kind === UPDATE || kind === EXCHANGE ? this.#atomic : 0;
     if (isIn && (kind === READ || owner === thread + 1)) {
       this.#note(OWN, this.#own + atomic);
       return this.#own + atomic;
     }
-    const queue = Math.max(0, (this.#freeAt[line] ?? 0) - now);
-    this.#freeAt[line] = now + queue + this.#occupancy;
+    const queue = Math.max(0, (this.#lines[state + FREE_AT] ?? 0) - now);
+    this.#lines[state + FREE_AT] = now + queue + this.#occupancy;
     if (queue > 0) this.#note(QUEUE, queue);
     const isAlone = owner === 0 || owner === thread + 1;
     const cost = isIn ? this.#upgrade() : this.#bring(line, thread, owner);
-    if (kind === READ) this.#owners[line] = isAlone ? thread + 1 : -Math.abs(owner);
+    if (kind === READ) this.#lines[state + OWNER] = isAlone ? thread + 1 : -Math.abs(owner);
     else {
-      if (!isAlone) this.#versions[line] = ((this.#versions[line] ?? 0) + 1) & VERSION_MASK;
-      this.#owners[line] = thread + 1;
+      if (!isAlone) this.#renew(state);
+      this.#lines[state + OWNER] = thread + 1;
     }
     this.#tags[slot] = this.#tag(line);
     this.nanos[OWN] = (this.nanos[OWN] ?? 0) + atomic;
@@ -106,11 +112,17 @@ export class CacheLines {
 
   /** Cost of filling a line that nobody else can reach. */
   fill(line: number, thread: number): number {
-    this.#versions[line] = ((this.#versions[line] ?? 0) + 1) & VERSION_MASK;
-    this.#owners[line] = thread + 1;
-    this.#tags[(thread << this.#privateShift) | (line & this.#privateMask)] = this.#tag(line);
+    const state = line << STATE_SHIFT;
+    this.#renew(state);
+    this.#lines[state + OWNER] = thread + 1;
+    this.#tags[(line & this.#privateMask) * this.#threads + thread] = this.#tag(line);
     this.#note(OWN, this.#fill);
     return this.#fill;
+  }
+
+  /** Whoever has the line has it no more. */
+  #renew(state: number): void {
+    this.#lines[state + VERSION] = ((this.#lines[state + VERSION] ?? 0) + 1) & VERSION_MASK;
   }
 
   /** The line is here, and others may have it too. */
@@ -123,7 +135,7 @@ export class CacheLines {
   #bring(line: number, thread: number, owner: number): number {
     const holder = owner - 1;
     if (owner > 0 && holder !== thread) {
-      const held = this.#tags[(holder << this.#privateShift) | (line & this.#privateMask)];
+      const held = this.#tags[(line & this.#privateMask) * this.#threads + holder];
       if (held === this.#tag(line)) {
         this.#note(OTHER, this.#other);
         return this.#other;
@@ -140,7 +152,9 @@ export class CacheLines {
   }
 
   #tag(line: number): number {
-    return ((line >>> this.#privateShift) << VERSION_BITS) | (this.#versions[line] ?? 0);
+    return (
+      ((line >>> this.#privateShift) << VERSION_BITS) | (this.#lines[(line << STATE_SHIFT) + VERSION] ?? 0)
+    );
   }
 
   #note(source: number, nanos: number): void {
