@@ -5,28 +5,28 @@ import { counted, table } from "./text.ts";
 import type { Paint } from "./text.ts";
 import { violationLines } from "./violation-lines.ts";
 
-const COUNTS: Readonly<Record<AblationCount, string>> = {
-  exits: "exits",
-  fastFaults: "fast\nfaults",
-  slowFaults: "walked\nfaults",
-  lockHolds: "lock\nholds",
-  emulations: "emulated\nstores",
-  shadowsMade: "shadows\nmade",
-  flushes: "flushes",
-};
+const COUNTS: readonly (readonly [AblationCount, string])[] = [
+  ["exits", "exits"],
+  ["fastFaults", "fast\nfaults"],
+  ["slowFaults", "walked\nfaults"],
+  ["lockHolds", "lock\nholds"],
+  ["emulations", "emulated\nstores"],
+  ["shadowsMade", "shadows\nmade"],
+  ["flushes", "flushes"],
+];
 
-const TITLES: Readonly<Record<AblationGroup, string>> = {
-  slide: "The slide's A and B; gains against A",
-  alone: "Each optimisation alone; gains against none",
-  "all but one": "All optimisations but one; the gain is what putting it back saves",
-  history: "One after another, in the order in which they came; gains against the line above",
-};
+const GROUPS: readonly (readonly [AblationGroup, string])[] = [
+  ["slide", "The slide's A and B; gains against A"],
+  ["alone", "Each optimisation alone; gains against none"],
+  ["all but one", "All optimisations but one; the gain is what putting it back saves"],
+  ["history", "One after another, in the order in which they came; gains against the line above"],
+];
 
 /** The whole report. */
 export function ablateReport(result: AblateResult, paint: Paint): string {
   const { workload, vcpus, guest, seed, milliseconds, cost } = result.settings;
-  const groups = (Object.keys(TITLES) as AblationGroup[]).flatMap((group) => [
-    TITLES[group],
+  const groups = GROUPS.flatMap(([group, title]) => [
+    title,
     groupTable(result.rows.filter((row) => row.group === group)),
   ]);
   return [
@@ -42,28 +42,26 @@ export function ablateReport(result: AblateResult, paint: Paint): string {
 
 function groupTable(rows: readonly AblationRow[]): string {
   return table(
-    ["", "ns an\noperation", "saves", ...Object.values(COUNTS)],
+    ["", "ns an\noperation", "saves", ...COUNTS.map(([, head]) => head)],
     rows.map(({ name, nanosPerOperation, gain, perThousand }) => [
       name,
       nanosPerOperation === null ? "-" : nanosPerOperation.toFixed(1),
       gain === null ? "" : percent(gain),
-      ...(Object.keys(COUNTS) as AblationCount[]).map((count) => perThousand[count].toFixed(1)),
+      ...COUNTS.map(([count]) => perThousand[count].toFixed(1)),
     ]),
   );
 }
 
 /** The slide's finding, in words: most of the office benchmark's gain came from the fast path and prefetch. */
 function slideLines({ slide, rows, settings }: AblateResult, paint: Paint): string[] {
-  const [a, , , b] = rows;
-  if (a?.nanosPerOperation == null || b?.nanosPerOperation == null) return [];
+  const isMeasured = rows.every(({ nanosPerOperation }) => nanosPerOperation !== null);
+  if (slide === null && !isMeasured) return [];
   if (slide === null)
     return [paint.bad("B is no faster than A here: the slide's finding cannot be asked for.")];
   const { gain, broughtAlone, lostWithout, holds } = slide;
-  const verdict = holds ? "holds" : "does not hold";
+  const finding = `The slide's finding ${holds ? "holds" : "does not hold"} here:`;
   return [
-    (holds ? paint.good : paint.bad)(
-      `The slide's finding ${verdict} here: B takes ${percent(gain)} less time than A. Of that gain fast path and prefetch`,
-    ),
+    `${holds ? paint.good(finding) : paint.bad(finding)} B takes ${percent(gain)} less time than A. Of that gain fast path and prefetch`,
     `bring ${percent(broughtAlone)} with nothing else on, and ${percent(lostWithout)} of it goes when they are taken from B.`,
     ...(settings.workload === "office" ? [] : ["The slide speaks of office work, which this is not."]),
   ];

@@ -66,26 +66,20 @@ function nanosOf(answer: Answer): number | null {
 
 function rowsOf(variants: readonly AblationVariant[], answers: readonly Answer[]): AblationRow[] {
   const times = answers.map(nanosOf);
-  const timeOf = (group: string, name?: string): number | null => {
-    const index = variants.findLastIndex((each) => each.group === group && (name ?? each.name) === each.name);
-    return times[index] ?? null;
-  };
-  const before = times[0] ?? null;
-  const all = timeOf("history");
+  // A has none of them, the last of all has every one.
+  const [none = null] = times;
+  const all = times.at(-1) ?? null;
   return variants.map(({ group, name, switches }, index) => {
     const own = times[index] ?? null;
-    const isFirst = variants[index - 1]?.group !== group;
-    // Of what is left out, the gain is what putting it back would save.
-    const [without, withIt] =
-      group === "all but one"
-        ? [own, all]
-        : [group === "history" && !isFirst ? (times[index - 1] ?? null) : before, own];
+    const isNext = group === "history" && variants[index - 1]?.group === group;
+    const before = isNext ? (times[index - 1] ?? null) : none;
     return {
       group,
       name,
       on: SWITCH_NAMES.filter((each) => switches[each]),
       nanosPerOperation: own,
-      gain: index === 0 ? null : saved(without, withIt),
+      // Of what is left out, the gain is what putting it back would save.
+      gain: index === 0 ? null : group === "all but one" ? saved(own, all) : saved(before, own),
       perThousand: countsOf(answers[index]),
     };
   });
@@ -117,8 +111,9 @@ function holdsOf(point: SimulatedPoint | undefined): number {
 
 /** The first four rows are the slide's: A, A with the two, B without them, B. */
 function slideFinding(rows: readonly AblationRow[]): SlideFinding | null {
-  const [a, withTwo, withoutTwo, b] = rows.map(({ nanosPerOperation }) => nanosPerOperation);
-  if (a == null || withTwo == null || withoutTwo == null || b == null || b >= a) return null;
+  const times = rows.slice(0, 4).map(({ nanosPerOperation }) => nanosPerOperation ?? 0);
+  const [a = 0, withTwo = 0, withoutTwo = 0, b = 0] = times;
+  if (times.includes(0) || b >= a) return null;
   const broughtAlone = (a - withTwo) / (a - b);
   const lostWithout = (withoutTwo - b) / (a - b);
   return { gain: (a - b) / a, broughtAlone, lostWithout, holds: broughtAlone > 0.5 && lostWithout > 0.5 };

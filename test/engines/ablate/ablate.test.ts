@@ -20,6 +20,20 @@ function row(group: string, name: string): AblationRow {
   return found;
 }
 
+function countOn(group: string, name: string): number {
+  const found = allVariants().find((each) => each.group === group && each.name === name);
+  return SWITCH_NAMES.filter((each) => found?.switches[each]).length;
+}
+
+function timeOf({ nanosPerOperation }: AblationRow): number {
+  return nanosPerOperation ?? 0;
+}
+
+/** Places in a list, the largest number's first. */
+function orderOf(gains: readonly number[]): string {
+  return [...gains.keys()].toSorted((a, b) => (gains[b] ?? 0) - (gains[a] ?? 0)).join();
+}
+
 test("history has every optimisation once, in order", () => {
   expect(HISTORY.map(({ name }) => name).toSorted()).toEqual(SWITCH_NAMES.toSorted());
   const days = HISTORY.map(({ since }) => since);
@@ -27,12 +41,8 @@ test("history has every optimisation once, in order", () => {
 });
 
 test("machines differ by what their names say", () => {
-  const on = (group: string, name: string): number => {
-    const found = allVariants().find((each) => each.group === group && each.name === name);
-    return SWITCH_NAMES.filter((each) => found?.switches[each]).length;
-  };
   for (const [index, { name }] of HISTORY.entries()) {
-    expect([on("alone", name), on("all but one", name), on("history", name)]).toEqual([
+    expect([countOn("alone", name), countOn("all but one", name), countOn("history", name)]).toEqual([
       1,
       HISTORY.length - 1,
       index + 1,
@@ -54,14 +64,13 @@ test("it ran without a violation, and one machine by two names has one result", 
 });
 
 test("gains are what the times say", () => {
-  const time = (each: AblationRow): number => each.nanosPerOperation ?? 0;
-  const none = time(row("slide", "A: talk-before"));
-  const all = time(row("history", "pagetable-dying"));
+  const none = timeOf(row("slide", "A: talk-before"));
+  const all = timeOf(row("history", "pagetable-dying"));
   for (const [index, { name }] of HISTORY.entries()) {
-    expect(row("alone", name).gain).toBeCloseTo(1 - time(row("alone", name)) / none);
-    expect(row("all but one", name).gain).toBeCloseTo(1 - all / time(row("all but one", name)));
-    const before = index === 0 ? none : time(row("history", HISTORY[index - 1]?.name ?? ""));
-    expect(row("history", name).gain).toBeCloseTo(1 - time(row("history", name)) / before);
+    expect(row("alone", name).gain).toBeCloseTo(1 - timeOf(row("alone", name)) / none);
+    expect(row("all but one", name).gain).toBeCloseTo(1 - all / timeOf(row("all but one", name)));
+    const before = index === 0 ? none : timeOf(row("history", HISTORY[index - 1]?.name ?? ""));
+    expect(row("history", name).gain).toBeCloseTo(1 - timeOf(row("history", name)) / before);
   }
 });
 
@@ -77,10 +86,8 @@ test("the published table stands beside ours, line by line", () => {
     PUBLISHED.map(({ guest, vcpus }) => [guest, vcpus]),
   );
   for (const { before, after, gain } of result.outOfSync) expect(gain).toBeCloseTo(1 - after / before);
-  const order = (gains: readonly number[]): string =>
-    [...gains.keys()].toSorted((a, b) => (gains[b] ?? 0) - (gains[a] ?? 0)).join();
   expect(result.hasPublishedOrder).toBe(
-    order(result.outOfSync.map(({ gain }) => gain)) === order(PUBLISHED.map(({ gain }) => gain)),
+    orderOf(result.outOfSync.map(({ gain }) => gain)) === orderOf(PUBLISHED.map(({ gain }) => gain)),
   );
 });
 
