@@ -20,6 +20,7 @@ export function simulateReport(result: SimulateResult, paint: Paint): string {
     pointTable(points),
     ...scalingLines(result),
     ...(last === undefined ? [] : [detailsOf(last, paint)]),
+    ...answerLines(result, paint),
     ...verdictLines(result, paint),
     "",
   ].join("\n");
@@ -79,6 +80,43 @@ function scalingLines({ points, scaling }: SimulateResult): string[] {
     );
     return lines;
   });
+}
+
+/** The talk's last question, answered for each kind of lock from the points that were measured, and from nothing else. */
+export function answerLines({ points, scaling, settings }: SimulateResult, paint: Paint): string[] {
+  const { scenario, cost, preset } = settings;
+  const lines = scaling.flatMap(({ lock, bottleneckAt }) => {
+    const own = points
+      .filter((point) => point.lock === lock && point.reason === null)
+      .toSorted((a, b) => a.vcpus - b.vcpus);
+    const isAt = ({ vcpus }: SimulatedPoint): boolean => bottleneckAt.includes(vcpus);
+    return [
+      sentence(
+        lock,
+        "is not",
+        own.filter((point) => !isAt(point)),
+      ),
+      sentence(lock, "is", own.filter(isAt)),
+    ].filter((each) => each !== "");
+  });
+  if (lines.length === 0) return [];
+  return [
+    paint.bold(`is the shadow lock the bottleneck? (${scenario}, preset ${preset}, costs ${cost})`),
+    ...lines.map((line) => indent(line)),
+  ];
+}
+
+/** With the figures of the point that is nearest to the other side: the largest at which it is not, the smallest at which it is. */
+function sentence(lock: string, verb: "is" | "is not", points: readonly SimulatedPoint[]): string {
+  const nearest = verb === "is" ? points[0] : points.at(-1);
+  const shadow = nearest?.locks.find(({ name }) => name === "paging");
+  if (nearest === undefined || shadow === undefined) return "";
+  const at = new Intl.ListFormat("en").format(points.map(({ vcpus }) => String(vcpus)));
+  return (
+    `${lock}: at ${at} ${nearest.vcpus === 1 && points.length === 1 ? "vCPU" : "vCPUs"} it ${verb}: at ` +
+    `${String(nearest.vcpus)} they wait ${percent(shadow.waitingShare)} of their time for it, and it is held ` +
+    `${percent(shadow.utilisation)} of the time`
+  );
 }
 
 function detailsOf(point: SimulatedPoint, paint: Paint): string {

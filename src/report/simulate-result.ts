@@ -98,6 +98,8 @@ export interface ScalingRow {
   readonly bestThroughput: number;
   /** vCPUs that the shadow lock can serve, by the smallest point; null when it was not taken there. */
   readonly knee: number | null;
+  /** The numbers of vCPUs at which the shadow lock is the bottleneck (docs/simulator.md), of those that were measured. */
+  readonly bottleneckAt: readonly number[];
   /** Null for less than three numbers of vCPUs, or without one vCPU. */
   readonly usl: UslFit | null;
 }

@@ -25,6 +25,7 @@ export function scalingRows(points: readonly SimulatedPoint[]): ScalingRow[] {
       bestVcpus: best.vcpus,
       bestThroughput: best.throughput,
       knee: shadowLockKnee(own[0]),
+      bottleneckAt: own.filter(isLockTheBottleneck).map(({ vcpus }) => vcpus),
       usl: uslFit(own),
     };
   });
@@ -39,9 +40,27 @@ export function kneeOf({ vcpus, waitingShare, utilisation }: LockLoad): number |
   return utilisation === 0 ? null : (vcpus * (1 - waitingShare)) / utilisation;
 }
 
+/** From these shares on the shadow lock is the bottleneck: of the vCPUs' time, waiting for it; or of all time, being held. */
+const BOTTLENECK_WAITING = 0.5;
+const BOTTLENECK_HELD = 0.9;
+
+/**
+ * Whether the shadow lock is the bottleneck: vCPUs lose half of their time or more to it, or it is hardly ever free. Either
+ * alone will do, since a lock whose hand-off is slow is held little, and vCPUs that have little to do wait little.
+ */
+function isLockTheBottleneck({ locks }: SimulatedPoint): boolean {
+  const lock = shadowLockOf(locks);
+  if (lock === undefined) return false;
+  return lock.waitingShare >= BOTTLENECK_WAITING || lock.utilisation >= BOTTLENECK_HELD;
+}
+
 function shadowLockKnee(point: SimulatedPoint | undefined): number | null {
-  const lock = point?.locks.find(({ name }) => name === "paging");
+  const lock = shadowLockOf(point?.locks ?? []);
   return point === undefined || lock === undefined ? null : kneeOf({ ...lock, vcpus: point.vcpus });
+}
+
+function shadowLockOf(locks: SimulatedPoint["locks"]): SimulatedPoint["locks"][number] | undefined {
+  return locks.find(({ name }) => name === "paging");
 }
 
 /**
