@@ -19,6 +19,7 @@ import { planStress } from "../../src/engines/stress/plan.ts";
 import { runStress } from "../../src/engines/stress/engine.ts";
 import { planSimulate } from "../../src/engines/simulate/simulate-plan.ts";
 import { runSimulate } from "../../src/engines/simulate/sweep.ts";
+import { rows as simulatorRows } from "../../bench/simulator-figures.ts";
 import { ROOT } from "../source.ts";
 
 const SCHEMAS = join(ROOT, "docs/schema");
@@ -117,6 +118,7 @@ const RESULTS: readonly { schema: string; what: string; make: () => object | Pro
         { name: "prefetched access", ratio: 12, target: null, met: null },
       ],
       explorer: [{ name: "a program", unit: "points/s", value: 6e6, target: 5e6, met: true }],
+      simulator: simulatorRows("mcs", 4e-7, 7e-7),
     }),
   },
   { schema: "list", what: "a list of everything", make: () => makeList(EVERYTHING) },
