@@ -45,10 +45,12 @@ export interface VerifyResult {
   /** Entries of tracked tables whose content at the end is another; null when the replay did not come to its end. */
   readonly tableMismatches: number | null;
   /**
-   * With out-of-sync shadows: differences in an A bit that a processor with a TLB could have made as well, each proved from the
-   * trace; they are no mismatches.
+   * With out-of-sync shadows: differences in an A bit or in rights that a processor with a TLB could have made as well, each
+   * proved from the trace; they are no mismatches.
    */
   readonly legalDifferences: number;
+  /** Of these, those in rights. */
+  readonly legalRights: number;
   readonly violations: readonly Violation[];
   /** Accesses answered by a TLB. */
   readonly tlbHits: number;

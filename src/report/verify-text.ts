@@ -32,7 +32,7 @@ export function verifyText(result: VerifyResult, paint: Paint): string {
 }
 
 function comparisons(result: VerifyResult): string {
-  const { tableMismatches, legalDifferences } = result;
+  const { tableMismatches, legalDifferences, legalRights } = result;
   const compared = table(
     ["compared", "number", "mismatches"],
     [
@@ -43,7 +43,15 @@ function comparisons(result: VerifyResult): string {
     ],
   );
   if (legalDifferences === 0) return compared;
-  return `${compared}\n  ${counted(legalDifferences, "A bit")} left unset, as a TLB that keeps its translation leaves it`;
+  const lines = [compared];
+  const marks = legalDifferences - legalRights;
+  if (marks > 0)
+    lines.push(`  ${counted(marks, "A bit")} left unset, as a TLB that keeps its translation leaves it`);
+  if (legalRights > 0)
+    lines.push(
+      `  ${counted(legalRights, "access", "accesses")} with rights of before, as such a TLB still grants them`,
+    );
+  return lines.join("\n");
 }
 
 /** What the machine had to do with it: its shadows, or in hap its hardware. */

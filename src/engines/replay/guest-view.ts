@@ -56,6 +56,11 @@ export class GuestView implements ReplayHost {
     return this.#hosted.paging.guest.observer;
   }
 
+  /** `WalkMode` bits of the guest's registers. */
+  mode(alignmentCheck: boolean): number {
+    return this.#hosted.paging.guest.mode(alignmentCheck);
+  }
+
   /** Levels of the guest's tables; 2 with paging off. */
   format(): number {
     return this.#hosted.paging.guest.format();

@@ -22,6 +22,7 @@ import type { Mismatch } from "./outcome.ts";
 import { describeAccess, describeEnd, describeStore } from "./record-text.ts";
 import { RefusedWalks } from "./refused-walks.ts";
 import { StaleMarks } from "./stale-marks.ts";
+import { StaleRights } from "./stale-rights.ts";
 
 const DONE = Status.done;
 const FILL = RecordType.fill;
@@ -42,6 +43,7 @@ export class Judge implements ReplayJudge {
   readonly #refused: RefusedWalks;
   /** With out-of-sync shadows: what they may leave undone. */
   readonly #stale: StaleMarks | null;
+  readonly #staleRights: StaleRights | null;
   readonly #old: GuestBytes;
   /** Whether memory held what the store at hand was recorded to overwrite. */
   #isOldValue = true;
@@ -62,6 +64,7 @@ export class Judge implements ReplayJudge {
     this.#ramBytes = trace.ramBytes;
     this.#refused = new RefusedWalks(trace.cpus);
     this.#stale = isOutOfSync ? new StaleMarks(trace.cpus) : null;
+    this.#staleRights = isOutOfSync ? new StaleRights(trace.cpus) : null;
     this.#old = new GuestBytes(view);
   }
 
@@ -69,6 +72,7 @@ export class Judge implements ReplayJudge {
     if (record.cpu === this.#vcpu.id) this.counts.replayed++;
     this.#refused.note(record);
     this.#stale?.note(record);
+    this.#staleRights?.note(record);
   }
 
   accessing(): void {
@@ -91,13 +95,13 @@ export class Judge implements ReplayJudge {
       this.#isHolding = false;
       this.#turns.release();
     }
-    this.#count(record, problem);
+    this.#count(record, problem, status);
     this.answers?.keep(record, this.#vcpu, this.#view, status, this.#frame());
     return true;
   }
 
   accessedByStore(record: TraceCursor, status: number): void {
-    this.#count(record, this.#differs(record, status));
+    this.#count(record, this.#differs(record, status), status);
     this.answers?.keep(record, this.#vcpu, this.#view, status, this.#frame());
   }
 
@@ -136,12 +140,17 @@ export class Judge implements ReplayJudge {
     return this.#quietBefore >= 0 && this.#turns.quietAt() === this.#quietBefore;
   }
 
-  #count(record: TraceCursor, problem: string): void {
+  #count(record: TraceCursor, problem: string, status: number): void {
     const { counts } = this;
     const isFill = record.type === FILL;
     if (isFill) counts.fills++;
     else counts.faults++;
     if (problem === "") return;
+    if (this.#isLegalRight(record, status)) {
+      counts.legalDifferences++;
+      counts.legalRights++;
+      return;
+    }
     if (isFill) counts.fillMismatches++;
     else counts.faultMismatches++;
     this.#show(record, `${describeAccess(record)}: ${problem}`, record.xLow, record.xHigh, []);
@@ -160,6 +169,17 @@ export class Judge implements ReplayJudge {
       return describeEnd(vcpu, status, this.#frame());
     }
     return vcpu.frame < 0 ? "" : this.#surplusRights(record);
+  }
+
+  /** Whether what differs is a right that an out-of-sync shadow may still grant. */
+  #isLegalRight(record: TraceCursor, status: number): boolean {
+    const { frame } = this.#vcpu;
+    if (this.#staleRights === null || status !== DONE || frame < 0) return false;
+    const isFill = record.type === FILL;
+    if (isFill && this.#frame() !== frameOfAddress(record.yLow, record.yHigh)) return false;
+    const granted = isFill ? this.#granted(record) : 0;
+    if (isFill && (granted & ~record.c) === 0) return false;
+    return this.#staleRights.isLegal(record, granted, this.#frame(), this.#vcpu, this.#view);
   }
 
   /** The frame that the access ended in: of the guest, or the device's. */

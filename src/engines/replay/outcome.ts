@@ -24,6 +24,8 @@ export interface Counts {
   storeMismatches: number;
   /** Differences that out-of-sync shadows may make, each proved from the trace; no mismatches. */
   legalDifferences: number;
+  /** Of these, those in the rights of an access. */
+  legalRights: number;
 }
 
 /** What one vCPU's replay came to. */
@@ -52,5 +54,6 @@ export function noCounts(): Counts {
     stores: 0,
     storeMismatches: 0,
     legalDifferences: 0,
+    legalRights: 0,
   };
 }

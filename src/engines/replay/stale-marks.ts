@@ -8,16 +8,14 @@ import { addressOf } from "../../guest/trace/address.ts";
 import type { TraceCursor } from "../../guest/trace/cursor.ts";
 import { RecordType } from "../../guest/trace/record.ts";
 import { PAGE_BYTES } from "../../memory/units.ts";
+import { FlushHistory } from "./flush-history.ts";
 
 const PRESENT = 1;
 const ACCESSED = 0x20;
 
 /** What one recorded CPU did that matters here. */
 class Cpu {
-  /** Record of the last load of a control register. */
-  flushed = 0;
-  /** Records of the last invalidation of single pages since. */
-  readonly invalidated = new Map<string, number>();
+  readonly flushes = new FlushHistory();
   /** Entries in which it has set A on the walk at hand. */
   readonly walk: number[] = [];
 }
@@ -38,20 +36,13 @@ export class StaleMarks {
   note(record: TraceCursor): void {
     const cpu = this.#cpus[record.cpu];
     if (cpu === undefined) return;
+    cpu.flushes.note(record);
     switch (record.type) {
       case RecordType.ad:
         if ((record.c & ACCESSED) !== 0) cpu.walk.push(addressOf(record.xLow, record.xHigh));
         return;
       case RecordType.fill:
-        this.#noteFill(cpu, pageOf(record));
-        break;
-      case RecordType.cr:
-      case RecordType.efer:
-        cpu.flushed = record.index;
-        cpu.invalidated.clear();
-        break;
-      case RecordType.invlpg:
-        cpu.invalidated.set(pageOf(record), record.index);
+        this.#noteFill(cpu, record);
         break;
       case RecordType.ptw:
         this.#noteStore(record);
@@ -69,8 +60,8 @@ export class StaleMarks {
     return this.#missing.has(address) ? ACCESSED : 0;
   }
 
-  #noteFill(cpu: Cpu, page: string): void {
-    const flushed = Math.max(cpu.flushed, cpu.invalidated.get(page) ?? 0);
+  #noteFill(cpu: Cpu, record: TraceCursor): void {
+    const flushed = cpu.flushes.lastFlush(record);
     for (const entry of cpu.walk) {
       const cleared = this.#cleared.get(entry);
       if (cleared !== undefined && flushed < cleared) this.#missing.add(entry);
@@ -92,8 +83,4 @@ export class StaleMarks {
       this.#missing.delete(at);
     }
   }
-}
-
-function pageOf({ xLow, xHigh }: TraceCursor): string {
-  return `${String(xHigh)} ${String(xLow >>> 12)}`;
 }

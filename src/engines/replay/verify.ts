@@ -177,6 +177,7 @@ function sumCounts(outcomes: readonly ReplayOutcome[]): Counts {
     sum.stores += each.stores;
     sum.storeMismatches += each.storeMismatches;
     sum.legalDifferences += each.legalDifferences;
+    sum.legalRights += each.legalRights;
   }
   return sum;
 }

@@ -21,6 +21,8 @@ export interface HereResult {
   readonly fills: number;
   readonly faults: number;
   readonly stores: number;
+  readonly legalDifferences: number;
+  readonly legalRights: number;
   /** Every mismatch, violation and table that differs; empty when all agrees. */
   readonly wrong: readonly string[];
   /** The explanation of the first mismatch. */
@@ -53,7 +55,12 @@ export function replayHere(
   } as const;
   const outcome = replayVcpu(task, prepare);
   const ram = machine.guestRam();
-  const reference = new ReferenceTables(words, 1, new Map(outcome.crossings), false);
+  const reference = new ReferenceTables(
+    words,
+    1,
+    new Map(outcome.crossings),
+    machine.config.switches["out-of-sync"],
+  );
   const tables = Array.from(
     reference.compare((address) => ram.readWord(address), false),
     tableMismatchText,
@@ -65,6 +72,8 @@ export function replayHere(
     fills: outcome.fills,
     faults: outcome.faults,
     stores: outcome.stores,
+    legalDifferences: outcome.legalDifferences,
+    legalRights: outcome.legalRights,
     wrong: [
       ...outcome.first.map(({ what }) => what),
       ...outcome.findings.map(({ message }) => message),
