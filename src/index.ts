@@ -29,7 +29,7 @@ export { Loader } from "./guest/loader.ts";
 export { BootTables } from "./guest/boot-tables.ts";
 export type { EntryRights } from "./guest/boot-tables.ts";
 export type { AreaWish, KernelWish } from "./guest/kernel-builder.ts";
-export type { GuestRam, Toolstack } from "./guest/ports.ts";
+export type { GuestRam, MemoryType, Toolstack } from "./guest/ports.ts";
 export { Kernel } from "./guest/kernel/kernel.ts";
 export { KERNEL_SPACE } from "./guest/kernel/address-spaces.ts";
 export { PERSONALITIES } from "./guest/kernel/address-map.ts";

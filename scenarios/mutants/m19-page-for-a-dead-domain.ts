@@ -12,6 +12,7 @@ import { defineScenario } from "umbra";
 import { defineMutant } from "../../src/engines/explore/mutants/mutant.ts";
 import { DomainControl } from "../../src/hypervisor/domain-control.ts";
 import { LockSite } from "../../src/locks/lock-class.ts";
+import { P2mType } from "../../src/hypervisor/p2m-type.ts";
 import { FrameUse, POISON } from "../../src/memory/frame-table.ts";
 import { NO_MFN, PAGE_WORDS } from "../../src/memory/units.ts";
 import { newSpace } from "./handmade.ts";
@@ -33,7 +34,7 @@ class ForgetfulControl extends DomainControl {
         frames.setTypecount(frame, 0);
         frames.setShadowFlags(frame, 0);
         frames.setBack(frame, gfn);
-        p2m.writeEntry(gfn, frame);
+        p2m.writeEntry(gfn, frame, P2mType.ramRw);
         added = true;
       }
       this.paging.endP2mWrite(gfn);

@@ -58,7 +58,8 @@ export const pageCountsAreExact: Invariant = {
     const roots: number[] = [];
     for (const { area } of view.vcpuAreas()) roots.push(view.memory.loadWord(area + VcpuCell.guestTable));
     for (const page of view.guestPages) {
-      const isAllocated = view.machine.p2m.frameOf(view.frames.back(page)) === page;
+      const isDevice = view.frames.use(page) === FrameUse.device;
+      const isAllocated = isDevice || view.machine.p2m.ownFrameOf(view.frames.back(page)) === page;
       const isIdentity = view.machine.domain.read(DomainCell.unpagedTable) === page;
       let due = view.leafCount(page) + (isAllocated || isIdentity ? 1 : 0);
       for (const shadow of view.shadowsOf(page)) if (!isFakeLeafType(shadow.type)) due++;

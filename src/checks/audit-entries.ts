@@ -1,9 +1,9 @@
 /** Invariants of shadow entries against the guest's tables and the p2m (spec 15.2 to 15.5; I1, I2, I11). */
-import { NO_MFN } from "../memory/units.ts";
 import { Doing, VcpuCell } from "../memory/vcpu-area.ts";
 import { frameOfEntry } from "../machine/entry.ts";
 import { Cr4, Efer } from "../machine/control-registers.ts";
 import { entryText } from "../hypervisor/describe-walk.ts";
+import { P2mType, p2mTypeName, typeInP2mEntry } from "../hypervisor/p2m-type.ts";
 import { isNotPresentMagic, mmioMagicGfn } from "../hypervisor/shadow/shadow-entry.ts";
 import {
   ShadowType,
@@ -96,7 +96,7 @@ export const leavesFollowP2m: Invariant = {
   *violations(view) {
     for (const entry of view.leaves) {
       const gfn = gfnOf(entry);
-      const frame = view.machine.p2m.frameOf(gfn);
+      const frame = view.machine.p2m.mappedFrameOf(gfn);
       if (frame !== entry.frame)
         yield `${place(entry)} maps ${hex(entry.frame)}, the p2m has ${hex(frame)} for gfn ${hex(gfn)}`;
       if (
@@ -107,6 +107,10 @@ export const leavesFollowP2m: Invariant = {
     }
   },
 };
+
+function whatIsAt({ machine }: AuditView, gfn: number): string {
+  return machine.p2m.frameOf(gfn) >= 0 ? "memory" : p2mTypeName(typeInP2mEntry(machine.p2m.entryOf(gfn)));
+}
 
 /** Magic entries tell the truth: about a guest entry that is not present, about a gfn that is no memory. */
 export const magicEntriesAreTrue: Invariant = {
@@ -121,8 +125,8 @@ export const magicEntriesAreTrue: Invariant = {
       if (isNotPresentMagic(entry.low)) yield `${place(entry)} says not present, ${guestText(entry)}`;
       else if ((entry.guestLow & PRESENT) === 0 || mmioMagicGfn(entry.low, entry.high) !== gfn)
         yield `${place(entry)} is MMIO of gfn ${hex(mmioMagicGfn(entry.low, entry.high))}, ${guestText(entry)}`;
-      else if (view.machine.p2m.frameOf(gfn) !== NO_MFN)
-        yield `${place(entry)} is MMIO, but gfn ${hex(gfn)} is memory`;
+      else if (view.machine.p2m.entryOf(gfn) !== P2mType.mmioDm)
+        yield `${place(entry)} is MMIO, but gfn ${hex(gfn)} is ${whatIsAt(view, gfn)}`;
     }
   },
 };

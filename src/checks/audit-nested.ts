@@ -82,12 +82,12 @@ export const p2mTablesFollowP2m: Invariant = {
         continue;
       }
       mapped++;
-      const given = p2m.frameOf(gfn);
+      const given = p2m.mappedFrameOf(gfn);
       if (given !== frame)
         yield `hardware finds ${hex(frame)} at gfn ${hex(gfn)}, the p2m has ${given < 0 ? "none" : hex(given)}`;
     }
     let memory = 0;
-    for (let gfn = 0; gfn < p2m.ramPages; gfn++) if (p2m.frameOf(gfn) >= 0) memory++;
+    for (let gfn = 0; gfn < p2m.ramPages; gfn++) if (p2m.mappedFrameOf(gfn) >= 0) memory++;
     if (mapped !== memory)
       yield `the p2m has memory at ${String(memory)} gfns, its tables map ${String(mapped)}`;
   },

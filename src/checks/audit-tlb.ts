@@ -1,5 +1,5 @@
 /** Invariants of what vCPUs have cached (I4; V1 and V4 of the mutants' list). */
-import { FrameUse, MAY_WRITE, SHADOWED } from "../memory/frame-table.ts";
+import { FrameUse, MAY_WRITE, SHADOWED, isOfGuest } from "../memory/frame-table.ts";
 import { vcpuId } from "../memory/units.ts";
 import type { Mfn } from "../memory/units.ts";
 import { VcpuCell, vcpuArea } from "../memory/vcpu-area.ts";
@@ -40,7 +40,7 @@ export const tlbsMapGuestMemory: Invariant = {
     "have flushed: whoever takes a right away waits for that before the lock is free",
   *violations(view) {
     for (const { vcpu, page, frame } of view.tlbLines())
-      if (view.frames.use(frame) !== FrameUse.guest)
+      if (!isOfGuest(view.frames.use(frame)))
         yield `vCPU ${String(vcpu)} maps frame ${hex(frame)}, which is not guest memory, at page 0x${page}`;
   },
 };

@@ -10,7 +10,7 @@ export function leftAfterTeardown({ domain, frames, p2m }: Machine): string[] {
   if (domain.read(DomainCell.tornDown) === 0) return [];
   const left: string[] = [];
   for (let gfn = 0; gfn < p2m.ramPages; gfn++) {
-    const frame = p2m.frameOf(gfn);
+    const frame = p2m.ownFrameOf(gfn);
     if (frame !== NO_MFN) left.push(`gfn ${hex(gfn)} still has frame ${hex(frame)}`);
   }
   for (let number = 1; number < frames.frames; number++)

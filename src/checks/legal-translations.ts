@@ -8,7 +8,14 @@ import { Cr4 } from "../machine/control-registers.ts";
 import { frameOfEntry } from "../machine/entry.ts";
 import type { Machine } from "../hypervisor/machine.ts";
 import { GuestState } from "../hypervisor/guest-state.ts";
-import { vcpuId } from "../memory/units.ts";
+import {
+  P2mType,
+  frameInP2mEntry,
+  isAbsentEntry,
+  ramInP2mEntry,
+  typeInP2mEntry,
+} from "../hypervisor/p2m-type.ts";
+import { NO_MFN, mfn, vcpuId } from "../memory/units.ts";
 import { VcpuCell, vcpuArea } from "../memory/vcpu-area.ts";
 import type { WriteLog } from "./write-log.ts";
 
@@ -22,6 +29,8 @@ const TWO_LEVEL = 2;
 const PAE = 3;
 const NOW = 0x7fff_ffff;
 const WHOLE_TABLE = 0x3ff;
+/** In place of a frame: the page is with the pager. */
+const AWAY = -2;
 
 /** An access of a vCPU to a page: bits of an error code, and EFLAGS.AC. */
 export interface PageAccess {
@@ -136,11 +145,24 @@ export class LegalTranslations {
     const cell = area + VcpuCell.guestPdptes + 2 * (this.#low >>> 30);
     const low = view[cell] ?? 0;
     if ((low & PRESENT) === 0) return false;
-    return this.#below(2, this.#machine.p2m.frameOf(frameOfEntry(low, view[cell + 1] ?? 0)), Rights.all);
+    return this.#below(2, this.#tableOf(frameOfEntry(low, view[cell + 1] ?? 0)), Rights.all);
+  }
+
+  /**
+   * The frame in which a guest table can be read, -1 for none. A page that the pager has is there as far as the guest can
+   * tell, and what was read from it before may be in use: AWAY.
+   */
+  #tableOf(gfn: number): number {
+    const entry = this.#machine.p2m.entryOf(gfn);
+    const isWithPager = isAbsentEntry(entry) && typeInP2mEntry(entry) !== P2mType.populateOnDemand;
+    if (!isWithPager) return ramInP2mEntry(entry);
+    const frame = frameInP2mEntry(entry);
+    return frame === NO_MFN ? AWAY : frame;
   }
 
   /** Whether some value that the entry of a level has had leads there. */
   #below(level: number, table: number, rights: number): boolean {
+    if (table === AWAY) return this.#isMemory();
     if (table <= 0) return false;
     const words = this.#format === TWO_LEVEL ? 1 : 2;
     const slot =
@@ -158,7 +180,7 @@ export class LegalTranslations {
     const rights = narrowRights(above, low, high);
     const isLarge = level === 2 && (low & PAGE_SIZE) !== 0 && this.#hasLargePages;
     if (level !== 1 && !isLarge)
-      return this.#below(level - 1, this.#machine.p2m.frameOf(frameOfEntry(low, high)), rights);
+      return this.#below(level - 1, this.#tableOf(frameOfEntry(low, high)), rights);
     if ((this.#access & WRITE) !== 0 && (low & DIRTY) === 0) return false;
     if (this.#isGlobalOnly && (low & GLOBAL) === 0) return false;
     if (!permits(rights, this.#access, this.#mode)) return false;
@@ -167,7 +189,13 @@ export class LegalTranslations {
       const pages = this.#format === TWO_LEVEL ? 1024 : 512;
       gfn = (gfn & -pages) | ((this.#low >>> 12) & (pages - 1));
     }
-    return this.#machine.p2m.frameOf(gfn) === this.#frame;
+    return this.#machine.p2m.mappedFrameOf(gfn) === this.#frame;
+  }
+
+  /** All that can be said of a translation through a table that nobody can read: that it leads to memory of the guest. */
+  #isMemory(): boolean {
+    const { frames, p2m } = this.#machine;
+    return p2m.frameOf(frames.back(mfn(this.#frame))) === this.#frame;
   }
 }
 

@@ -3,7 +3,7 @@
  * taken for something else since, whoever still follows the pointer uses somebody else's memory. A shadow page that was
  * freed but not taken again may still be walked: only its reuse must wait for flushes (spec 3.8). A guest page may not.
  */
-import { FrameUse } from "../memory/frame-table.ts";
+import { FrameUse, isOfGuest } from "../memory/frame-table.ts";
 import type { PagingMode } from "../hypervisor/machine-config.ts";
 import type { Layout } from "../memory/layout.ts";
 import { VcpuCell } from "../memory/vcpu-area.ts";
@@ -108,7 +108,7 @@ export class Lifetimes {
 
   /** A vCPU accesses a page by a translation; a sentence when the frame is not the guest's, or no more. */
   accessesPage(frame: number): string | undefined {
-    if (this.use(frame) === FrameUse.guest) return undefined;
+    if (isOfGuest(this.use(frame))) return undefined;
     return `it accesses ${this.#describe(frame)}, which is not the guest's memory`;
   }
 
@@ -123,7 +123,7 @@ export class Lifetimes {
 
   #describe(frame: number): string {
     const generation = this.#words[this.#records + FIELD_GENERATION * this.#frames + frame] ?? 0;
-    const use = ["free", "guest", "pool"][this.use(frame)] ?? "unknown";
+    const use = ["free", "guest", "pool", "device"][this.use(frame)] ?? "unknown";
     return `frame ${hex(frame)} (${use}, freed ${String(generation)} times)`;
   }
 }

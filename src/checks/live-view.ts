@@ -2,7 +2,7 @@
  * A machine whose vCPUs are in flight, laid out for auditing what was written since the last audit. It is told of every
  * write, keeps sums over all entries up to date page by page, and shows invariants only what a write can have broken.
  */
-import { FrameUse } from "../memory/frame-table.ts";
+import { isOfGuest } from "../memory/frame-table.ts";
 import type { FrameTable } from "../memory/frame-table.ts";
 import type { SharedMemory } from "../memory/shared-memory.ts";
 import { mfn } from "../memory/units.ts";
@@ -223,7 +223,7 @@ export class LiveView implements AuditView {
     for (const frame of this.#duePages) {
       const shadow = this.#byHead.get(frame);
       if (shadow !== undefined) this.#dueShadows.add(shadow);
-      else if (frame > 0 && frame < this.frames.frames && this.frames.use(mfn(frame)) === FrameUse.guest)
+      else if (frame > 0 && frame < this.frames.frames && isOfGuest(this.frames.use(mfn(frame))))
         this.guestPages.push(mfn(frame));
     }
     for (const shadow of this.#dueShadows) this.shadows.push(shadow);

@@ -2,7 +2,7 @@
  * A machine at rest, laid out for auditing: every shadow, every entry, every TLB. It reads the same memory as the model,
  * but finds shadows by scanning the pool, not by asking the tables that it audits.
  */
-import { FrameUse } from "../memory/frame-table.ts";
+import { isOfGuest } from "../memory/frame-table.ts";
 import type { FrameTable } from "../memory/frame-table.ts";
 import type { SharedMemory } from "../memory/shared-memory.ts";
 import { mfn, vcpuId } from "../memory/units.ts";
@@ -53,7 +53,7 @@ export class MachineView implements AuditView {
     for (let number = 1; number < frames; number++) {
       const shadow = shadowAt(this.frames, mfn(number));
       if (shadow !== undefined) shadows.push(shadow);
-      else if (this.frames.use(mfn(number)) === FrameUse.guest) guestPages.push(mfn(number));
+      else if (isOfGuest(this.frames.use(mfn(number)))) guestPages.push(mfn(number));
     }
     this.shadows = shadows;
     this.guestPages = guestPages;

@@ -13,6 +13,9 @@ export interface GuestRam {
   writeWord(address: number, value: number): void;
 }
 
+/** What memory can be: as usual, read-only, so that what is written is discarded, or with its first writes noted. */
+export type MemoryType = "read-write" | "read-only" | "log-dirty";
+
 /** The toolstack's calls, made by a program on a thread of its own while vCPUs run (spec 19, domctl and p2m). */
 export interface Toolstack {
   /** False once the run is over. */
@@ -23,6 +26,20 @@ export interface Toolstack {
   addPage(gfn: number): boolean;
   /** Moves a page of memory to another machine frame, contents and all. False when the machine has no frame left. */
   movePage(gfn: number): boolean;
+  /** Makes memory read-write, read-only or log-dirty. False, as of all calls that follow: the page is none that can be. */
+  setPageType(gfn: number, type: MemoryType): boolean;
+  /** Takes what is in a page, which is all zero when it is next used, and has no frame until then. */
+  populateOnDemand(gfn: number): boolean;
+  /** Puts a page of a device's own memory, all zero, at a gfn that has none. `removePage` takes it away. */
+  mapDevice(gfn: number): boolean;
+  /** A pager is about to take a page of memory: who uses it from now on waits until the pager loads it. */
+  nominatePage(gfn: number): boolean;
+  /** Takes the page's frame. False also when somebody has wanted the page since it was nominated. */
+  evictPage(gfn: number): boolean;
+  /** The gfn of a page that a vCPU waits for, -1 for none. */
+  requestedPage(): number;
+  /** Gives a page back, with words of `from` in it if its frame had gone, and whoever waits for it goes on. */
+  loadPage(gfn: number, from: Int32Array, at: number, words: number): boolean;
   /** Sets the size of the shadow pool, in pages; returns the size it has now. */
   setAllocation(pages: number): number;
   /** Pages of the shadow pool. */
@@ -52,7 +69,7 @@ export interface Toolstack {
   violation(check: string, message: string): void;
   /** Destroys the domain while its vCPUs run. */
   destroy(): void;
-  /** Lets at least so many guest operations of all vCPUs pass, or returns when the run is over. */
+  /** Lets at least so many guest operations of all vCPUs pass, or returns when the run is over or a vCPU waits for a page. */
   letRun(operations: number): void;
   /** A number below `bound` from the program's own generator. */
   random(bound: number): number;

@@ -1,16 +1,18 @@
 /** What the toolstack can do to a domain: domctl, changes of the p2m, devices' writes, and the domain's end (spec 19). */
 import { DomainCell } from "../memory/domain-area.ts";
 import { GuestPages } from "./guest-pages.ts";
-import { FrameUse, POISON, SHADOWED } from "../memory/frame-table.ts";
-import { NO_MFN, PAGE_WORDS, mfn, vcpuId } from "../memory/units.ts";
+import { POISON, SHADOWED } from "../memory/frame-table.ts";
+import { NO_MFN, mfn, vcpuId } from "../memory/units.ts";
 import type { Mfn } from "../memory/units.ts";
 import { Doorbell, VcpuCell, VcpuState, vcpuArea } from "../memory/vcpu-area.ts";
-import { ring } from "../memory/wait.ts";
+import { ring, wake } from "../memory/wait.ts";
 import { LockSite } from "../locks/lock-class.ts";
 import type { RecursiveLock } from "../locks/lock.ts";
 import type { Finding } from "../machine/vcpu.ts";
 import { DomainPause } from "./domain-pause.ts";
 import { LogDirtyControl } from "./log-dirty-control.ts";
+import { P2mControl } from "./p2m-control.ts";
+import { P2mType, frameInP2mEntry, ramInP2mEntry, typeInP2mEntry } from "./p2m-type.ts";
 import { VramControl } from "./vram-control.ts";
 import type { PagingInterface } from "./paging-interface.ts";
 import type { PagingBase } from "./paging-base.ts";
@@ -30,6 +32,8 @@ export class DomainControl {
   readonly vram: VramControl;
   /** Stops all vCPUs and lets them go. */
   readonly pause: DomainPause;
+  /** Types of the guest's pages: read-only, populated on demand, paged out, … */
+  readonly types: P2mControl;
   readonly #pages: GuestPages;
 
   constructor(base: PagingBase, paging: PagingInterface, p2mLock: RecursiveLock) {
@@ -39,6 +43,7 @@ export class DomainControl {
     this.p2mLock = p2mLock;
     this.#pages = new GuestPages(base);
     this.pause = new DomainPause(base.vcpu);
+    this.types = new P2mControl(base, paging, p2mLock);
     const { vcpu, domain, lock, config } = base;
     const parts = { vcpu, domain, lock, paging, pause: this.pause, ramPages: config.ramPages };
     this.dirty = new LogDirtyControl(parts);
@@ -57,25 +62,20 @@ export class DomainControl {
   readPage(gfn: number, into: Int32Array, at: number, words: number): boolean {
     const { p2m, memory } = this.base;
     this.p2mLock.acquire(LockSite.domctl);
-    const frame = p2m.frameOf(gfn);
+    const entry = p2m.entryOf(gfn);
+    // What the pager is about to take away is there for it to copy.
+    const frame = typeInP2mEntry(entry) === P2mType.pagingOut ? frameInP2mEntry(entry) : ramInP2mEntry(entry);
     if (frame !== NO_MFN)
       for (let word = 0; word < words; word++) into[at + word] = memory.loadWord((frame << 10) | word);
     this.p2mLock.release();
     return frame !== NO_MFN;
   }
 
-  /** Takes a page from the guest. A page in use as a root crashes the domain, as in Xen. */
+  /** Takes a page from the guest, of whatever type. A page in use as a root crashes the domain, as in Xen. */
   removePage(gfn: number): void {
     this.p2mLock.acquire(LockSite.p2m_write);
-    const old = this.base.p2m.frameOf(gfn);
-    if (old !== NO_MFN) {
-      this.paging.beginP2mWrite(gfn, old);
-      this.base.p2m.writeEntry(gfn, NO_MFN);
-      this.base.frames.setBack(old, -1);
-      this.#pages.putReference(old);
-      this.paging.logDirty.markPage(gfn);
-      this.paging.endP2mWrite(gfn);
-    }
+    const entry = this.base.p2m.entryOf(gfn);
+    if (typeInP2mEntry(entry) !== P2mType.mmioDm) this.types.changes.takeFrame(gfn, entry, P2mType.mmioDm);
     this.p2mLock.release();
   }
 
@@ -84,58 +84,22 @@ export class DomainControl {
    * domain is no more.
    */
   addPage(gfn: number): boolean {
-    const { p2m, heap, frames, memory } = this.base;
+    const { p2m } = this.base;
     this.p2mLock.acquire(LockSite.p2m_write);
-    let added = false;
-    if (this.base.domain.read(DomainCell.tornDown) !== 0) {
-      this.p2mLock.release();
-      return false;
-    }
-    if (gfn >= 0 && gfn < p2m.ramPages && p2m.frameOf(gfn) === NO_MFN) {
-      this.paging.beginP2mWrite(gfn, NO_MFN);
-      const frame = heap.allocate(FrameUse.guest);
-      if (frame !== NO_MFN) {
-        memory.fillWords(frame * PAGE_WORDS, PAGE_WORDS, POISON);
-        frames.setCount(frame, 1);
-        frames.setTypecount(frame, 0);
-        frames.setShadowFlags(frame, 0);
-        frames.setBack(frame, gfn);
-        p2m.writeEntry(gfn, frame);
-        this.paging.logDirty.markPage(gfn);
-        added = true;
-      }
-      this.paging.endP2mWrite(gfn);
-    }
+    const entry = p2m.entryOf(gfn);
+    const isFree = gfn >= 0 && gfn < p2m.ramPages && typeInP2mEntry(entry) === P2mType.mmioDm;
+    const isAdded = isFree && this.types.changes.giveFilled(gfn, entry, P2mType.ramRw, POISON);
     this.p2mLock.release();
-    return added;
+    return isAdded;
   }
 
   /** Moves a page to another frame, contents and all. False: no memory at the gfn, or no frame left. */
   movePage(gfn: number): boolean {
-    const { p2m, heap, frames, memory } = this.base;
     this.p2mLock.acquire(LockSite.p2m_write);
-    const old = p2m.frameOf(gfn);
-    let moved = false;
-    if (old !== NO_MFN) {
-      // After this no mapping of the old frame is left in any table or TLB, so its contents stand still.
-      this.paging.beginP2mWrite(gfn, old);
-      const frame = heap.allocate(FrameUse.guest);
-      if (frame !== NO_MFN) {
-        for (let word = 0; word < PAGE_WORDS; word++)
-          memory.storeWord((frame << 10) | word, memory.loadWord((old << 10) | word));
-        frames.setCount(frame, 1);
-        frames.setTypecount(frame, 0);
-        frames.setShadowFlags(frame, 0);
-        frames.setBack(frame, gfn);
-        p2m.writeEntry(gfn, frame);
-        frames.setBack(old, -1);
-        this.#pages.putReference(old);
-        moved = true;
-      }
-      this.paging.endP2mWrite(gfn);
-    }
+    const entry = this.base.p2m.entryOf(gfn);
+    const isMoved = ramInP2mEntry(entry) !== NO_MFN && this.types.changes.moveFrame(gfn, entry);
     this.p2mLock.release();
-    return moved;
+    return isMoved;
   }
 
   /** Sets the size of the shadow pool; returns the size it has then. */
@@ -158,6 +122,10 @@ export class DomainControl {
     const { domain, memory, layout, config } = this.base;
     domain.beginDestroy();
     this.pause.letGo();
+    // A vCPU that waits for a page looks up, and ends.
+    const pageIns = layout.regions.domain.offset + DomainCell.pageIns;
+    memory.addWord(pageIns, 1);
+    wake(memory, pageIns);
     for (let id = 0; id < config.vcpus; id++) ring(memory, vcpuArea(layout, vcpuId(id)), Doorbell.stop);
   }
 
@@ -191,10 +159,10 @@ export class DomainControl {
   #freeGuestMemory(leaks: string[]): void {
     const { p2m, domain } = this.base;
     for (let gfn = 0; gfn < p2m.ramPages; gfn++) {
-      const frame = p2m.frameOf(gfn);
+      const frame = p2m.ownFrameOf(gfn);
+      p2m.writeEntry(gfn, NO_MFN, P2mType.mmioDm);
       if (frame === NO_MFN) continue;
       this.#checkPage(frame, `gfn 0x${gfn.toString(16)}`, leaks);
-      p2m.writeEntry(gfn, NO_MFN);
       this.#pages.putReference(frame);
     }
     const identity = mfn(domain.read(DomainCell.unpagedTable));

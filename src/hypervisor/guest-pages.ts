@@ -1,5 +1,5 @@
 /** General references to guest pages, which every assistance mode counts alike (spec 1.2). */
-import { FrameUse } from "../memory/frame-table.ts";
+import { isOfGuest } from "../memory/frame-table.ts";
 import type { Mfn } from "../memory/units.ts";
 import type { PagingBase } from "./paging-base.ts";
 
@@ -11,10 +11,10 @@ export class GuestPages {
     this.#base = base;
   }
 
-  /** Takes a general reference; false when the frame is not guest memory. */
+  /** Takes a general reference; false when the frame is none that a guest may use. */
   getReference(frame: Mfn): boolean {
     const { frames } = this.#base;
-    if (frames.use(frame) !== FrameUse.guest) return false;
+    if (!isOfGuest(frames.use(frame))) return false;
     frames.setCount(frame, frames.count(frame) + 1);
     return true;
   }

@@ -17,6 +17,7 @@ import type { Cell } from "../memory/units.ts";
 import { VcpuCell } from "../memory/vcpu-area.ts";
 import type { PagingMode } from "./machine-config.ts";
 import type { P2m } from "./p2m.ts";
+import { isAbsentEntry, ramInP2mEntry } from "./p2m-type.ts";
 
 // Private copies: V8 folds a module's own constants, but reads those of others at every use.
 const CR0_WP = Cr0.wp;
@@ -47,6 +48,8 @@ const PAGE_SIZE = 128;
 /** Maps the tables of a guest walk: the root to the frame it was found in, others through the p2m. */
 class GuestTables implements FrameMap {
   root = -1;
+  /** Gfn of a table that has to be brought back before it can be read, -1 when the walk met none. */
+  absent = -1;
   readonly #p2m: P2m;
 
   constructor(p2m: P2m) {
@@ -54,7 +57,10 @@ class GuestTables implements FrameMap {
   }
 
   frameOf(frame: number): number {
-    return frame === ROOT_TABLE ? this.root : this.#p2m.frameOf(frame);
+    if (frame === ROOT_TABLE) return this.root;
+    const entry = this.#p2m.entryOf(frame);
+    if (isAbsentEntry(entry)) this.absent = frame;
+    return ramInP2mEntry(entry);
   }
 
   refusesMark(): boolean {
@@ -156,6 +162,11 @@ export class GuestState {
     return this.#walkWith(this.observer, low, high, access, alignmentCheck);
   }
 
+  /** After a walk that was refused: gfn of a table on the way that has to be brought back first, -1 for none. */
+  absentTable(): number {
+    return this.#tables.absent;
+  }
+
   /** Whether a present guest entry has reserved bits set, in tables of the given format. */
   isReserved(format: number, level: number, low: number, high: number): boolean {
     const mode = this.mode(false);
@@ -168,7 +179,10 @@ export class GuestState {
 
   #walkWith(walker: Walker, low: number, high: number, access: number, alignmentCheck: boolean): boolean {
     const format = this.format();
+    this.#tables.absent = -1;
     this.#tables.root = this.rootFrame();
+    // Where hardware finds the root through the p2m, a root that is away is met like any other table.
+    if (this.#tables.root < 0 && this.#followsCr3) this.#tables.root = this.#tables.frameOf(this.rootGfn());
     if (format === 3) this.#loadPdptes(walker);
     const mode = this.mode(alignmentCheck);
     return walker.walk(format, format, ROOT_TABLE, RIGHTS_ALL, low, high, access, mode);

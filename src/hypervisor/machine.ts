@@ -15,6 +15,7 @@ import { PAGE_WORDS, mfn, vcpuId } from "../memory/units.ts";
 import type { VcpuId } from "../memory/units.ts";
 import { VcpuCell } from "../memory/vcpu-area.ts";
 import { Vcpu } from "../machine/vcpu.ts";
+import { WantedPage } from "./absent-pages.ts";
 import { Device } from "./device.ts";
 import { Domain } from "./domain.ts";
 import { DomainControl } from "./domain-control.ts";
@@ -24,6 +25,7 @@ import { HapPaging } from "./hap/hap-paging.ts";
 import { Heap } from "./heap.ts";
 import type { MachineConfig } from "./machine-config.ts";
 import { P2m } from "./p2m.ts";
+import { P2mType } from "./p2m-type.ts";
 import type { PagingBase } from "./paging-base.ts";
 import type { PagingInterface } from "./paging-interface.ts";
 import { ShadowPaging, shadowOf } from "./shadow/shadow-paging.ts";
@@ -136,9 +138,8 @@ export class Machine {
   }
 
   /** The domain's control in the hands of a vCPU's own thread, when the vCPU has ended. */
-  controlBy({ vcpu, base, paging, held }: HostedVcpu): DomainControl {
-    const lock = new RecursiveLock(this.memory, this.layout, "p2m", this.config.lockKind, vcpu, held);
-    return new DomainControl(base, paging, lock);
+  controlBy({ base, paging }: HostedVcpu): DomainControl {
+    return new DomainControl(base, paging, base.p2mLock);
   }
 
   #host(id: VcpuId, clock: Clock): HostedVcpu {
@@ -149,7 +150,9 @@ export class Machine {
     const heap = new Heap(memory, frames, domain, heapLock, config.reuse);
     const lock = new RecursiveLock(memory, layout, "paging", config.lockKind, vcpu, held);
     const device = new Device();
-    const base = { vcpu, memory, layout, config, frames, domain, heap, p2m, lock, device };
+    const p2mLock = new RecursiveLock(memory, layout, "p2m", config.lockKind, vcpu, held);
+    const wanted = new WantedPage();
+    const base = { vcpu, memory, layout, config, frames, domain, heap, p2m, lock, device, p2mLock, wanted };
     const paging =
       config.paging === "hap" ? new HapPaging(new Hap(base)) : new ShadowPaging(new Shadow(base));
     return new HostedVcpu(base, paging, held);
@@ -179,7 +182,7 @@ export class Machine {
       const frame = base.heap.allocate(FrameUse.guest);
       frames.setCount(frame, 1);
       frames.setBack(frame, gfn);
-      p2m.writeEntry(gfn, frame);
+      p2m.writeEntry(gfn, frame, P2mType.ramRw);
     }
     const identity = base.heap.allocate(FrameUse.guest);
     frames.setCount(identity, 1);

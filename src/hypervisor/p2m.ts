@@ -1,22 +1,12 @@
 /**
- * The p2m: guest frame to machine frame. Entries are written under the p2m lock and the paging lock and are single
- * words, so readers need no lock and never see a torn entry (spec 12.1, 14.4).
- *
- * An entry is the mfn shifted by 4 with a type in the low bits. A gfn that is not RAM is emulated MMIO.
+ * The p2m: guest frame to machine frame and type. Entries are written under the p2m lock and the paging lock and are
+ * single words, so readers need no lock and never see a torn entry (spec 12.1, 14.4).
  */
 import type { Layout } from "../memory/layout.ts";
 import type { SharedMemory } from "../memory/shared-memory.ts";
-import { NO_MFN, mfn } from "../memory/units.ts";
 import type { Mfn } from "../memory/units.ts";
 import type { FrameMap } from "../machine/walker.ts";
-
-const TYPE_RAM = 1;
-const TYPE_BITS = 4;
-
-/** The frame that an entry names; NO_MFN when it names none. */
-export function frameInP2mEntry(entry: number): Mfn {
-  return entry === 0 ? NO_MFN : mfn(entry >>> TYPE_BITS);
-}
+import { P2mType, frameInP2mEntry, mappedInP2mEntry, p2mEntry, ramInP2mEntry } from "./p2m-type.ts";
 
 /** The p2m of the domain. It maps the tables of a guest walk, too: those are named by gfn. */
 export class P2m implements FrameMap {
@@ -30,10 +20,25 @@ export class P2m implements FrameMap {
     this.ramPages = layout.sizes.ramPages;
   }
 
-  /** The machine frame of a gfn; NO_MFN when it is not RAM. */
+  /** The entry of a gfn, frame and type in one (p2m-type.ts); beyond the guest's memory all is emulated MMIO. */
+  entryOf(gfn: number): number {
+    if (gfn < 0 || gfn >= this.ramPages) return P2mType.mmioDm;
+    return this.#memory.loadWord(this.#base + gfn);
+  }
+
+  /** The machine frame of a gfn; NO_MFN when the guest finds no memory there. */
   frameOf(gfn: number): Mfn {
-    if (gfn < 0 || gfn >= this.ramPages) return NO_MFN;
-    return frameInP2mEntry(this.#memory.loadWord(this.#base + gfn));
+    return ramInP2mEntry(this.entryOf(gfn));
+  }
+
+  /** The frame that tables map for a gfn: memory's, or a device's; NO_MFN when there is none. */
+  mappedFrameOf(gfn: number): Mfn {
+    return mappedInP2mEntry(this.entryOf(gfn));
+  }
+
+  /** The frame that a gfn has, though the guest may not use it now; NO_MFN when it has none. */
+  ownFrameOf(gfn: number): Mfn {
+    return frameInP2mEntry(this.entryOf(gfn));
   }
 
   /** Only the tables that hardware walks protect pages; whoever walks by this marks them dirty afterwards. */
@@ -41,8 +46,8 @@ export class P2m implements FrameMap {
     return false;
   }
 
-  /** Writes an entry; NO_MFN makes the gfn emulated MMIO. Callers hold both locks and run the hooks (p2m-write.ts). */
-  writeEntry(gfn: number, frame: Mfn): void {
-    this.#memory.storeWord(this.#base + gfn, frame === NO_MFN ? 0 : (frame << TYPE_BITS) | TYPE_RAM);
+  /** Writes an entry. Callers hold both locks and run the hooks of the paging mode. */
+  writeEntry(gfn: number, frame: Mfn, type: number): void {
+    this.#memory.storeWord(this.#base + gfn, p2mEntry(frame, type));
   }
 }

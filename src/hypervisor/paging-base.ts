@@ -9,6 +9,7 @@ import type { Domain } from "./domain.ts";
 import type { Heap } from "./heap.ts";
 import type { MachineConfig } from "./machine-config.ts";
 import type { P2m } from "./p2m.ts";
+import type { WantedPage } from "./absent-pages.ts";
 
 /** The parts that are no mode's own. */
 export interface PagingBase {
@@ -23,4 +24,8 @@ export interface PagingBase {
   /** The paging lock. Only the mode takes it, domctl, and whoever takes the domain apart. */
   readonly lock: RecursiveLock;
   readonly device: Device;
+  /** Taken before the paging lock by whoever changes the p2m. */
+  readonly p2mLock: RecursiveLock;
+  /** The page that this vCPU needs and that is not there. */
+  readonly wanted: WantedPage;
 }

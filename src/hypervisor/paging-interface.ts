@@ -28,6 +28,11 @@ export interface PagingInterface extends Exits {
    * no table and no TLB leads to the old frame any more.
    */
   beginP2mWrite(gfn: number, oldFrame: number): void;
+  /**
+   * The entry has been changed, and what the old one named may go to others after this: whoever read the old one without a
+   * lock is done with it.
+   */
+  awaitP2mReaders(): void;
   /** The entry has been changed, or left as it was: the mode follows it, and its lock is released. */
   endP2mWrite(gfn: number): void;
 

@@ -1,5 +1,5 @@
 /**
- * Accesses to two pages of which a device has one, or both. As on hardware, the guest's tables permit both before a byte
+ * Accesses to two pages of which a device has one, or both, or of which one is read-only memory. As on hardware, the guest's tables permit both before a byte
  * moves; memory's bytes are then read or stored under the paging lock, and each device gets its own once that is dropped.
  * A compare-exchange stores nothing, as with a device alone: no bus could make it one.
  */
@@ -35,8 +35,11 @@ export class SplitAccess {
     this.#watch = watch;
   }
 
-  /** Does memory's part and keeps the devices' for `askDevices`. NO_MFN is a device's page. Callers hold the lock. */
-  execute(first: Mfn, firstGfn: number, second: Mfn, secondGfn: number): void {
+  /**
+   * Does memory's part and keeps the devices' for `askDevices`. NO_MFN is a device's page; `discards` says which page keeps
+   * what it has: bit 0 the first, bit 1 the second. Callers hold the lock.
+   */
+  execute(first: Mfn, firstGfn: number, second: Mfn, secondGfn: number, discards: number): void {
     const { vcpu } = this.#base;
     this.#firstDevice = first === NO_MFN ? firstGfn : NO_DEVICE;
     this.#secondDevice = second === NO_MFN ? secondGfn : NO_DEVICE;
@@ -48,8 +51,10 @@ export class SplitAccess {
     }
     const offset = vcpu.addressLow & PAGE_MASK;
     const inFirst = PAGE_BYTES - offset;
-    if (first !== NO_MFN) this.#inMemory(first, offset, 0, inFirst);
-    if (second !== NO_MFN) this.#inMemory(second, 0, inFirst, vcpu.size - inFirst);
+    const isRead = vcpu.operation !== Operation.store;
+    if (first !== NO_MFN && (isRead || (discards & 1) === 0)) this.#inMemory(first, offset, 0, inFirst);
+    if (second !== NO_MFN && (isRead || (discards & 2) === 0))
+      this.#inMemory(second, 0, inFirst, vcpu.size - inFirst);
   }
 
   /** Gives the devices their parts of what `execute` began, if it left any. Callers have dropped the lock. */

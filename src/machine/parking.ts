@@ -27,6 +27,27 @@ export class Parking {
     const vcpu = this.#vcpu;
     vcpu.noteDoing(Doing.parked);
     vcpu.memory.andWord(vcpu.area + VcpuCell.doorbell, ~Doorbell.park);
+    this.#stay();
+    vcpu.noteDoing(Doing.guest);
+  }
+
+  /**
+   * Stays parked while a cell has a value, then for as long as anybody wants. It may return early: callers look again. In
+   * the middle of an exit, but with no lock held and no translation in use.
+   */
+  parkWhile(cell: number, value: number): void {
+    const vcpu = this.#vcpu;
+    const doing = vcpu.register(VcpuCell.doing);
+    vcpu.noteDoing(Doing.parked);
+    vcpu.mailbox.setState(VcpuState.parked);
+    vcpu.mailbox.serve();
+    vcpu.waiter.waitWhile(cell, value);
+    this.#stay();
+    vcpu.noteDoing(doing);
+  }
+
+  #stay(): void {
+    const vcpu = this.#vcpu;
     // Asked again once it counts as running: whoever asked meanwhile may have taken it for parked still.
     do {
       vcpu.mailbox.setState(VcpuState.parked);
@@ -36,7 +57,6 @@ export class Parking {
       }
       vcpu.mailbox.setState(VcpuState.running);
     } while (this.#isHeld());
-    vcpu.noteDoing(Doing.guest);
   }
 
   /** Whether the engine or the toolstack wants the vCPU to stay parked; notes which. */

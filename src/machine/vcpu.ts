@@ -84,6 +84,7 @@ export class Vcpu {
   readonly access: MemoryAccess;
   readonly code: CodeState;
   readonly nested: NestedPaging;
+  readonly parking: Parking;
   readonly findings: Finding[] = [];
   /** Set by the hypervisor that owns this vCPU. */
   exits: Exits | null = null;
@@ -130,7 +131,6 @@ export class Vcpu {
   waived = 0;
 
   readonly #recent: RecentOperations;
-  readonly #parking: Parking;
   #operations = 0;
 
   constructor(memory: SharedMemory, layout: Layout, id: VcpuId, clock: Clock) {
@@ -149,7 +149,7 @@ export class Vcpu {
     this.access = new MemoryAccess(this);
     this.nested = new NestedPaging(this);
     this.#recent = new RecentOperations(memory, layout, id);
-    this.#parking = new Parking(this);
+    this.parking = new Parking(this);
   }
 
   /** Privilege of the accesses that follow. A supervisor access at CPL 3 is an implicit one (descriptor tables, say). */
@@ -263,7 +263,7 @@ export class Vcpu {
     let bits = this.memory.loadWord(doorbell);
     while ((bits & ~(RING_FLUSH | RING_PARK)) === 0) {
       if ((bits & RING_PARK) !== 0) {
-        this.#parking.park();
+        this.parking.park();
         this.noteDoing(DOING_HALTED);
         this.mailbox.setState(VcpuState.halted);
       } else {
@@ -296,7 +296,7 @@ export class Vcpu {
   serveDoorbell(bits: number): boolean {
     if ((bits & RING_FLUSH) !== 0) this.mailbox.serve();
     if ((bits & RING_STOP) !== 0) return false;
-    if ((bits & RING_PARK) !== 0) this.#parking.park();
+    if ((bits & RING_PARK) !== 0) this.parking.park();
     if ((bits & RING_INTERRUPT) !== 0) this.#takeInterrupts();
     return true;
   }

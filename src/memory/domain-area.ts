@@ -84,6 +84,8 @@ export const DomainCell = {
   vramChanged: 52,
   /** 1 if a page has lost a writable mapping since the last look: a TLB may still have it. */
   vramUnflushed: 53,
+  /** Atomic, a wait pair: how often a page that a vCPU waited for has come back, or has become something else. */
+  pageIns: 54,
 } as const;
 
 /** Guards of the cells that the paging lock alone does not guard. */
@@ -118,6 +120,7 @@ export const DOMAIN_CELL_GUARDS: Readonly<Partial<Record<keyof typeof DomainCell
     because: "as for logDirty: whoever finds it set asks again under the lock",
   },
   pauses: { guard: "atomic", publishes: true, because: "the toolstack sets it while vCPUs run" },
+  pageIns: { guard: "atomic", publishes: true, because: "vCPUs wait for it while the pager works" },
   tornDown: {
     guard: "paging lock",
     anybody: "reads",

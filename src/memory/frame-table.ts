@@ -52,8 +52,13 @@ export const FRAME_FIELD_GUARDS: Readonly<Partial<Record<(typeof FRAME_FIELD_NAM
 /** Number of fields, so of words, in a frame record. */
 export const FRAME_FIELDS: number = FRAME_FIELD_NAMES.length;
 
-/** What a frame is used for. */
-export const FrameUse = { heap: 0, guest: 1, pool: 2 } as const;
+/** What a frame is used for: free, the guest's memory, the paging mode's pool, or a device's own memory. */
+export const FrameUse = { heap: 0, guest: 1, pool: 2, device: 3 } as const;
+
+/** Whether a guest's tables may map a frame of a use: memory, or what a device has of its own. */
+export function isOfGuest(use: number): boolean {
+  return use === FrameUse.guest || use === FrameUse.device;
+}
 
 /** Flag of `shadowFlags`: the page has at least one shadow (Xen's PGC_shadowed_pt). Bits below are `1 << type`. */
 export const SHADOWED = 1 << 30;

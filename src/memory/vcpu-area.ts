@@ -73,6 +73,8 @@ export const VcpuCell = {
   nestedRoot: 55,
   /** 1 from the announcement that the process on this vCPU is dying to its next load of CR3. */
   pagetableDying: 56,
+  /** 1 and the gfn of the page that this vCPU waits for, 0 for none: the pager looks for it. */
+  wantedPage: 57,
   /** Number of the last stamp that this vCPU has begun to store, for the guest's memory oracle. Not part of the machine. */
   stampBegun: 64,
   /** Pages that this vCPU put out of sync: three frames, 0 for none (spec 7.2). */

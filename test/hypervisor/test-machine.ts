@@ -29,6 +29,12 @@ const FAULTS_MAX = 1000;
 /** The vCPUs of the machine at hand. Whoever waits lets the others do what they would do meanwhile. */
 let onThisThread: readonly HostedVcpu[] = [];
 let waits = 0;
+let meanwhile: (() => unknown) | null = null;
+
+/** What somebody who is no vCPU does whenever somebody waits; null: nothing. */
+export function whileWaiting(act: (() => unknown) | null): void {
+  meanwhile = act;
+}
 
 Waiter.prototype.waitWhile = (): void => {
   waits++;
@@ -40,6 +46,11 @@ Waiter.prototype.waitWhile = (): void => {
     if (isAsked && vcpu.register(VcpuCell.state) === VcpuState.running)
       vcpu.mailbox.setState(VcpuState.parked);
   }
+  const act = meanwhile;
+  // What it waits for itself is the vCPUs' business.
+  meanwhile = null;
+  act?.();
+  meanwhile = act;
 };
 
 /** What an access came to. */

@@ -60,6 +60,13 @@ function oneRound(machine: TestMachine, violations: string[]): Toolstack {
     disableLogDirty: refused,
     harvestDirty: refused,
     peekDirty: refused,
+    setPageType: refused,
+    populateOnDemand: refused,
+    mapDevice: refused,
+    nominatePage: refused,
+    evictPage: refused,
+    requestedPage: refused,
+    loadPage: refused,
     destroy: refused,
   };
 }

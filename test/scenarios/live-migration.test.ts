@@ -1,7 +1,8 @@
 /** The scenario's own check: what has not arrived is told, word by word, and nothing is when marks are as they should be. */
 import { describe, expect, test } from "vitest";
 import scenario from "../../scenarios/live-migration.ts";
-import type { Toolstack } from "../../src/guest/ports.ts";
+import type { MemoryType, Toolstack } from "../../src/guest/ports.ts";
+import { MEMORY_TYPES } from "../../src/hypervisor/p2m-type.ts";
 import { DomctlAnswer } from "../../src/memory/domain-area.ts";
 import { USER_PAGE } from "../hypervisor/guest-tables.ts";
 import { TestMachine } from "../hypervisor/test-machine.ts";
@@ -68,6 +69,27 @@ class OneMigration implements Toolstack {
   }
   movePage(gfn: number): boolean {
     return this.#machine.toolstack.movePage(gfn);
+  }
+  setPageType(gfn: number, type: MemoryType): boolean {
+    return this.#machine.toolstack.types.setType(gfn, MEMORY_TYPES[type]);
+  }
+  populateOnDemand(gfn: number): boolean {
+    return this.#machine.toolstack.types.populateOnDemand(gfn);
+  }
+  mapDevice(gfn: number): boolean {
+    return this.#machine.toolstack.types.mapDevice(gfn);
+  }
+  nominatePage(gfn: number): boolean {
+    return this.#machine.toolstack.types.nominate(gfn);
+  }
+  evictPage(gfn: number): boolean {
+    return this.#machine.toolstack.types.evict(gfn);
+  }
+  requestedPage(): number {
+    return this.#machine.toolstack.types.request();
+  }
+  loadPage(gfn: number, from: Int32Array, at: number, words: number): boolean {
+    return this.#machine.toolstack.types.load(gfn, { words: from, at, count: words });
   }
   setAllocation(pages: number): number {
     return this.#machine.toolstack.setAllocation(pages);

@@ -31,6 +31,7 @@ const PROMISED = [
   "mode-switches",
   "not-present-churn",
   "office",
+  "p2m-types",
   "p2m-under-load",
   "root-switching",
   "shared-address-space",

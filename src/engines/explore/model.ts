@@ -1,12 +1,13 @@
 /** What the explorer needs of the model: the one module that it loads as coroutines, with the threads it runs. */
 import { Cpu } from "../../guest/cpu.ts";
 import type { RunLimits } from "../../guest/cpu.ts";
-import type { Toolstack } from "../../guest/ports.ts";
+import type { MemoryType, Toolstack } from "../../guest/ports.ts";
 import { Random } from "../../guest/random.ts";
 import { runProgram } from "../../guest/run-program.ts";
 import type { ProgramEnd } from "../../guest/run-program.ts";
 import type { GuestFormat, Scenario, ScenarioOptions } from "../../guest/scenario.ts";
 import type { DomainControl } from "../../hypervisor/domain-control.ts";
+import { MEMORY_TYPES } from "../../hypervisor/p2m-type.ts";
 import { Machine } from "../../hypervisor/machine.ts";
 import type { HostedVcpu, MachineHandle } from "../../hypervisor/machine.ts";
 import type { Clock } from "../../memory/clock.ts";
@@ -107,6 +108,34 @@ class ScheduledToolstack implements Toolstack {
 
   movePage(gfn: number): boolean {
     return this.#domain.movePage(gfn);
+  }
+
+  setPageType(gfn: number, type: MemoryType): boolean {
+    return this.#domain.types.setType(gfn, MEMORY_TYPES[type]);
+  }
+
+  populateOnDemand(gfn: number): boolean {
+    return this.#domain.types.populateOnDemand(gfn);
+  }
+
+  mapDevice(gfn: number): boolean {
+    return this.#domain.types.mapDevice(gfn);
+  }
+
+  nominatePage(gfn: number): boolean {
+    return this.#domain.types.nominate(gfn);
+  }
+
+  evictPage(gfn: number): boolean {
+    return this.#domain.types.evict(gfn);
+  }
+
+  requestedPage(): number {
+    return this.#domain.types.request();
+  }
+
+  loadPage(gfn: number, from: Int32Array, at: number, words: number): boolean {
+    return this.#domain.types.load(gfn, { words: from, at, count: words });
   }
 
   setAllocation(pages: number): number {

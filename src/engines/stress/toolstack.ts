@@ -2,8 +2,9 @@
  * The toolstack as its program sees it. Calls go to the domain's control interface; between two of them the program can
  * be parked, as vCPUs can between two operations.
  */
-import type { Toolstack } from "../../guest/ports.ts";
+import type { MemoryType, Toolstack } from "../../guest/ports.ts";
 import { Random } from "../../guest/random.ts";
+import { MEMORY_TYPES } from "../../hypervisor/p2m-type.ts";
 import type { DomainControl } from "../../hypervisor/domain-control.ts";
 import type { Machine } from "../../hypervisor/machine.ts";
 import { PARK_CELL } from "../../machine/parking.ts";
@@ -53,6 +54,41 @@ export class WorkerToolstack implements Toolstack {
   movePage(gfn: number): boolean {
     this.#begin();
     return this.#domain.movePage(gfn);
+  }
+
+  setPageType(gfn: number, type: MemoryType): boolean {
+    this.#begin();
+    return this.#domain.types.setType(gfn, MEMORY_TYPES[type]);
+  }
+
+  populateOnDemand(gfn: number): boolean {
+    this.#begin();
+    return this.#domain.types.populateOnDemand(gfn);
+  }
+
+  mapDevice(gfn: number): boolean {
+    this.#begin();
+    return this.#domain.types.mapDevice(gfn);
+  }
+
+  nominatePage(gfn: number): boolean {
+    this.#begin();
+    return this.#domain.types.nominate(gfn);
+  }
+
+  evictPage(gfn: number): boolean {
+    this.#begin();
+    return this.#domain.types.evict(gfn);
+  }
+
+  requestedPage(): number {
+    this.#begin();
+    return this.#domain.types.request();
+  }
+
+  loadPage(gfn: number, from: Int32Array, at: number, words: number): boolean {
+    this.#begin();
+    return this.#domain.types.load(gfn, { words: from, at, count: words });
   }
 
   setAllocation(pages: number): number {
@@ -126,7 +162,7 @@ export class WorkerToolstack implements Toolstack {
 
   letRun(operations: number): void {
     const until = this.#beats() + operations;
-    while (this.running() && this.#beats() < until) {
+    while (this.running() && this.#beats() < until && this.#domain.types.request() < 0) {
       this.#control.sleepWhile(ControlCell.over, 0, LOOK_EVERY_MS);
     }
   }

@@ -5,9 +5,11 @@ import { NO_MFN, PAGE_BYTES, mfn, vcpuId } from "../../memory/units.ts";
 import { VcpuCell, vcpuArea } from "../../memory/vcpu-area.ts";
 import { LockSite } from "../../locks/lock-class.ts";
 import { describeNested, describeVisited } from "../describe-walk.ts";
+import { AbsentPages } from "../absent-pages.ts";
 import { GuestRegisters } from "../guest-registers.ts";
 import type { GuestState } from "../guest-state.ts";
 import type { LogDirty } from "../log-dirty.ts";
+import { discardsWrites, ramInP2mEntry } from "../p2m-type.ts";
 import type { PagingInterface } from "../paging-interface.ts";
 import type { Hap } from "./hap.ts";
 
@@ -20,11 +22,13 @@ export class HapPaging implements PagingInterface {
   readonly hap: Hap;
   readonly logDirty: LogDirty;
   readonly #registers: GuestRegisters;
+  readonly #absent: AbsentPages;
 
   constructor(hap: Hap) {
     this.guest = hap.guest;
     this.hap = hap;
     this.logDirty = hap.logDirty;
+    this.#absent = new AbsentPages(hap, this);
     this.#registers = new GuestRegisters(hap.vcpu, hap.domain, hap.modes);
   }
 
@@ -38,7 +42,13 @@ export class HapPaging implements PagingInterface {
   }
 
   nestedFault(frame: number): number {
-    return this.hap.fault.handle(frame);
+    const answer = this.hap.fault.handle(frame);
+    return this.hap.wanted.gfn < 0 ? answer : this.#bringBack(answer);
+  }
+
+  /** The operation is made again once the page is back. If it cannot be had, the guest finds nothing there (spec 13). */
+  #bringBack(answer: number): number {
+    return this.#absent.bringBack() ? answer : this.hap.fault.injectNoMemory();
   }
 
   writeCr0(value: number): number {
@@ -109,6 +119,11 @@ export class HapPaging implements PagingInterface {
     vcpu.mailbox.flushAll();
   }
 
+  /** Hardware has flushed since the entry went from its tables, and the hypervisor walks under the lock only. */
+  awaitP2mReaders(): void {
+    // Nobody reads the p2m itself without the lock.
+  }
+
   /** What was not mapped is in no TLB, so what is mapped now needs no flush. */
   endP2mWrite(gfn: number): void {
     const { lock, domain, tables } = this.hap;
@@ -171,7 +186,8 @@ export class HapPaging implements PagingInterface {
   deviceWrite(address: number, value: number): boolean {
     const { lock, p2m, memory, counters, logDirty } = this.hap;
     lock.acquire(LockSite.device_modified);
-    const frame = p2m.frameOf(Math.floor(address / PAGE_BYTES));
+    const entry = p2m.entryOf(Math.floor(address / PAGE_BYTES));
+    const frame = discardsWrites(entry) ? NO_MFN : ramInP2mEntry(entry);
     if (frame !== NO_MFN) {
       counters.add(Counter.device_writes);
       memory.storeWord((frame << 10) | ((address % PAGE_BYTES) >>> 2), value);

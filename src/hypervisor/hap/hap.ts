@@ -8,6 +8,7 @@ import type { Vcpu } from "../../machine/vcpu.ts";
 import type { FrameTable } from "../../memory/frame-table.ts";
 import type { Layout } from "../../memory/layout.ts";
 import type { SharedMemory } from "../../memory/shared-memory.ts";
+import type { WantedPage } from "../absent-pages.ts";
 import type { Device } from "../device.ts";
 import type { Domain } from "../domain.ts";
 import { GuestPages } from "../guest-pages.ts";
@@ -35,6 +36,8 @@ export class Hap implements PagingBase {
   /** The paging lock: since 2011 Xen has one for both modes (spec 14.3). */
   readonly lock: RecursiveLock;
   readonly device: Device;
+  readonly p2mLock: RecursiveLock;
+  readonly wanted: WantedPage;
   readonly counters: CounterSet;
 
   readonly logDirty: LogDirty;
@@ -56,6 +59,8 @@ export class Hap implements PagingBase {
     this.p2m = base.p2m;
     this.lock = base.lock;
     this.device = base.device;
+    this.p2mLock = base.p2mLock;
+    this.wanted = base.wanted;
     this.counters = base.vcpu.counters;
     this.guest = new GuestState(base.memory, base.vcpu.area, base.p2m, base.config.paging);
     this.pages = new GuestPages(base);

@@ -10,6 +10,7 @@ import { NO_MFN, mfn } from "../../memory/units.ts";
 import type { Mfn } from "../../memory/units.ts";
 import { EntryFlag, frameOfEntry, isPresent } from "../../machine/entry.ts";
 import { ShadowType } from "../shadow/shadow-type.ts";
+import { isReadOnlyEntry, mappedInP2mEntry, ramInP2mEntry } from "../p2m-type.ts";
 import type { Hap } from "./hap.ts";
 
 /** P, R/W, U/S (all accesses of a guest are user accesses here), A and D: nobody looks at the last two. */
@@ -36,9 +37,14 @@ export class P2mTables {
   /** The entry of a gfn says what the p2m says. */
   follow(gfn: number): void {
     const { p2m, memory, logDirty } = this.#hap;
-    const frame = p2m.frameOf(gfn);
+    const entry = p2m.entryOf(gfn);
+    const frame = mappedInP2mEntry(entry);
     if (frame === NO_MFN) memory.storeEntry(this.#entryCell(gfn), 0, 0);
-    else this.#store(gfn, frame, (!logDirty.isOn() || logDirty.isDirty(gfn)) && !this.#isWatched(gfn));
+    else if (ramInP2mEntry(entry) === NO_MFN) this.#store(gfn, frame, true);
+    else {
+      const isLogged = logDirty.isOn() && !logDirty.isDirty(gfn);
+      this.#store(gfn, frame, !isReadOnlyEntry(entry) && !isLogged && !this.#isWatched(gfn));
+    }
   }
 
   /** Whether a display has yet to be told that the page has changed. */

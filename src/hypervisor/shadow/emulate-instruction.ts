@@ -14,6 +14,7 @@ import { isCanonical } from "../../machine/hardware-walk.ts";
 import { InstructionFetch } from "../../machine/x86/fetch.ts";
 import { Interpreter } from "../../machine/x86/interpreter.ts";
 import type { MemoryPort } from "../../machine/x86/memory-port.ts";
+import { isAbsentEntry, mappedInP2mEntry } from "../p2m-type.ts";
 import type { Shadow } from "./shadow.ts";
 
 const PAGE_MASK = PAGE_BYTES - 1;
@@ -181,11 +182,15 @@ export class InstructionEmulation implements MemoryPort {
 
   /** Under the lock the frames are those that the p2m names, and cannot get other owners while they are read. */
   #readPages(firstGfn: number, secondGfn: number, offset: number, size: number): number {
-    const { lock, p2m, vcpu } = this.#shadow;
+    const { lock, p2m, vcpu, wanted } = this.#shadow;
     const { physical } = vcpu;
     lock.acquire(LockSite.emulate_write);
-    const first = p2m.frameOf(firstGfn);
-    const second = p2m.frameOf(secondGfn);
+    const firstEntry = p2m.entryOf(firstGfn);
+    const secondEntry = p2m.entryOf(secondGfn);
+    const first = mappedInP2mEntry(firstEntry);
+    const second = mappedInP2mEntry(secondEntry);
+    if (isAbsentEntry(firstEntry)) wanted.gfn = firstGfn;
+    else if (isAbsentEntry(secondEntry)) wanted.gfn = secondGfn;
     const isMemory = first !== NO_MFN && second !== NO_MFN;
     const from = first * PAGE_BYTES + offset;
     if (isMemory && offset + size <= PAGE_BYTES) physical.read(from, size);
@@ -193,6 +198,7 @@ export class InstructionEmulation implements MemoryPort {
     lock.release();
     this.resultLow = physical.low;
     this.resultHigh = physical.high;
+    if (wanted.gfn >= 0) return Status.resumed;
     // A device's page is none that this emulator reads.
     return isMemory ? Status.done : Status.invalidOpcode;
   }
@@ -231,9 +237,11 @@ export class InstructionEmulation implements MemoryPort {
 
   /** Translates for the operation in flight, to `#gfn`. Returns a `Status`, with the fault noted. */
   #translate(low: number, high: number): number {
-    const { guest, emulation, vcpu } = this.#shadow;
+    const { guest, emulation, vcpu, wanted } = this.#shadow;
     this.#gfn = emulation.gfnOf(low, high);
     if (this.#gfn >= 0) return Status.done;
+    wanted.gfn = guest.absentTable();
+    if (wanted.gfn >= 0) return Status.resumed;
     vcpu.faultLow = low;
     vcpu.faultHigh = high;
     vcpu.faultErrorCode = guest.walker.errorCode;

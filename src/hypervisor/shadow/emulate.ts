@@ -9,6 +9,8 @@ import type { Mfn } from "../../memory/units.ts";
 import { VcpuCell } from "../../memory/vcpu-area.ts";
 import { LockSite } from "../../locks/lock-class.ts";
 import { FaultAnswer, Operation } from "../../machine/exits.ts";
+import { P2mType, discardsWrites, isAbsentEntry, mappedInP2mEntry } from "../p2m-type.ts";
+import { discardWrite } from "../discard-write.ts";
 import type { Shadow } from "./shadow.ts";
 
 const WRITE = 2;
@@ -31,6 +33,9 @@ export class Emulation {
   #second: Mfn = NO_MFN;
   #firstGfn = -1;
   #secondGfn = -1;
+  /** What the p2m said of the two. */
+  #firstEntry: number = P2mType.mmioDm;
+  #secondEntry: number = P2mType.mmioDm;
 
   constructor(shadow: Shadow) {
     this.#shadow = shadow;
@@ -66,6 +71,7 @@ export class Emulation {
       this.#read(crosses);
       return true;
     }
+    if (this.#isDiscarded(crosses)) return false;
     if (!switches["unlocked-emulation"]) {
       this.#store(crosses);
       return true;
@@ -78,14 +84,14 @@ export class Emulation {
   }
 
   /**
-   * Whether the pages still lie where the translation found them: the p2m may have changed before the lock was taken, and
-   * the frames have got other owners. Xen holds references to them instead (XSA-219).
+   * Whether the pages still lie where the translation found them, and are what they were: the p2m may have changed before
+   * the lock was taken, and the frames have got other owners. Xen holds references to them instead (XSA-219).
    */
   protected isStillThere(crosses: boolean): boolean {
     const { p2m } = this.#shadow;
     return (
-      p2m.frameOf(this.#firstGfn) === this.#first &&
-      (!crosses || p2m.frameOf(this.#secondGfn) === this.#second)
+      p2m.entryOf(this.#firstGfn) === this.#firstEntry &&
+      (!crosses || p2m.entryOf(this.#secondGfn) === this.#secondEntry)
     );
   }
 
@@ -94,7 +100,7 @@ export class Emulation {
     const { counters, unshadow, split, switches } = this.#shadow;
     if (crosses && (this.#first === NO_MFN || this.#second === NO_MFN)) {
       this.resetEarlyUnshadow();
-      split.execute(this.#first, this.#firstGfn, this.#second, this.#secondGfn);
+      split.execute(this.#first, this.#firstGfn, this.#second, this.#secondGfn, this.#discards(crosses));
       return FaultAnswer.emulated;
     }
     // The device has gone since the fault's own walk: the guest changes its tables meanwhile.
@@ -107,8 +113,34 @@ export class Emulation {
       unshadow.removeShadows(frame, false, true);
       return FaultAnswer.retry;
     }
-    this.#store(crosses);
+    if (this.#isDiscarded(crosses)) this.#discard(crosses);
+    else this.#store(crosses);
     return FaultAnswer.emulated;
+  }
+
+  /** Which of the pages keeps what it has (spec 5.1): bit 0 for the first, bit 1 for the second. */
+  #discards(crosses: boolean): number {
+    const first = discardsWrites(this.#firstEntry) ? 1 : 0;
+    return crosses && discardsWrites(this.#secondEntry) ? first | 2 : first;
+  }
+
+  #isDiscarded(crosses: boolean): boolean {
+    return this.#discards(crosses) !== 0 && !isRead(this.#shadow.vcpu.operation);
+  }
+
+  /**
+   * A write to read-only memory: it reads what is there, as the operation asks for, and stores nothing, but to the other one
+   * of two pages. Xen lets a compare-exchange succeed whatever is there; here it says what it found.
+   */
+  #discard(crosses: boolean): void {
+    const { vcpu, counters, split } = this.#shadow;
+    counters.add(Counter.discarded_writes);
+    this.resetEarlyUnshadow();
+    if (crosses) {
+      split.execute(this.#first, this.#firstGfn, this.#second, this.#secondGfn, this.#discards(crosses));
+      return;
+    }
+    discardWrite(vcpu, this.#first);
   }
 
   /** Stores to memory, and brings every shadow of the pages up to date. Callers hold the lock. */
@@ -160,14 +192,23 @@ export class Emulation {
     const { p2m, vcpu } = this.#shadow;
     this.#firstGfn = this.gfnOf(low, high);
     if (this.#firstGfn < 0) return this.#inject(low, high);
-    this.#first = p2m.frameOf(this.#firstGfn);
+    this.#firstEntry = p2m.entryOf(this.#firstGfn);
+    this.#first = mappedInP2mEntry(this.#firstEntry);
+    if (isAbsentEntry(this.#firstEntry)) return this.#await(this.#firstGfn);
     if (!crosses) return FaultAnswer.emulated;
     const nextLow = ((low & ~PAGE_MASK) + PAGE_BYTES) | 0;
     const nextHigh = vcpu.highOfNextPage(nextLow, high);
     this.#secondGfn = this.gfnOf(nextLow, nextHigh);
     if (this.#secondGfn < 0) return this.#inject(nextLow, nextHigh);
-    this.#second = p2m.frameOf(this.#secondGfn);
-    return FaultAnswer.emulated;
+    this.#secondEntry = p2m.entryOf(this.#secondGfn);
+    this.#second = mappedInP2mEntry(this.#secondEntry);
+    return isAbsentEntry(this.#secondEntry) ? this.#await(this.#secondGfn) : FaultAnswer.emulated;
+  }
+
+  /** A page has to be brought back before anything can be done; then the operation executes again. */
+  #await(gfn: number): number {
+    this.#shadow.wanted.gfn = gfn;
+    return FaultAnswer.retry;
   }
 
   /**
@@ -194,6 +235,8 @@ export class Emulation {
 
   #inject(low: number, high: number): number {
     const { vcpu, guest } = this.#shadow;
+    const table = guest.absentTable();
+    if (table >= 0) return this.#await(table);
     vcpu.faultLow = low;
     vcpu.faultHigh = high;
     vcpu.faultErrorCode = guest.walker.errorCode;

@@ -12,6 +12,7 @@ import { FaultAnswer } from "../../machine/exits.ts";
 import { ARCHITECTURAL_FAULT_BITS } from "../../machine/fault-code.ts";
 import { VcpuCell } from "../../memory/vcpu-area.ts";
 import { LockSite } from "../../locks/lock-class.ts";
+import { P2mType, isAbsentEntry, isReadOnlyEntry, mappedInP2mEntry } from "../p2m-type.ts";
 import { SLOW_PATH } from "./fast-path.ts";
 import { SUPERPAGE_ENTRY } from "./prefetch.ts";
 import { Fetch } from "./propagate.ts";
@@ -28,6 +29,7 @@ const FAULT_EMULATE_WP = Counter.fault_emulate_wp;
 const FAULT_EMULATE_WRITE = Counter.fault_emulate_write;
 const FAULT_FIXED = Counter.fault_fixed;
 const FAULT_MMIO = Counter.fault_mmio;
+const FAULT_READ_ONLY = Counter.fault_read_only;
 const GUEST_WALK = Counter.guest_walk;
 const RM_WRITE_FLUSH_TLB = Counter.rm_write_flush_tlb;
 const TRANSLATION_CACHE_HITS = Counter.translation_cache_hits;
@@ -41,6 +43,7 @@ const SITE_PAGE_FAULT = LockSite.page_fault;
 const REVOKED_FLUSH = Revoked.flush;
 const DIRTY_FAULTS = DomainCell.dirtyFaults;
 const CELL_CR0 = VcpuCell.cr0;
+const EMULATED = P2mType.mmioDm;
 const FETCH_READ = Fetch.demandRead;
 const FETCH_WRITE = Fetch.demandWrite;
 
@@ -53,6 +56,8 @@ const IMPLICIT = 1 << 18;
 /** Answers within this file: walk again; emulate once the lock is released. */
 const AGAIN = -2;
 const EMULATE = -3;
+/** The same of the operation in flight alone. */
+const EMULATE_OPERATION = -4;
 
 /** Handles page faults of one vCPU. */
 export class FaultHandler {
@@ -100,7 +105,7 @@ export class FaultHandler {
     const { vcpu, counters, p2m, emulation, translations } = this.#shadow;
     if (emulation.crossesPages()) return false;
     const gfn = translations.gfnOf(vcpu.faultLow, vcpu.faultHigh, this.#accessOf(errorCode));
-    if (gfn < 0 || p2m.frameOf(gfn) !== NO_MFN) return false;
+    if (gfn < 0 || p2m.entryOf(gfn) !== EMULATED) return false;
     counters.add(FAULT_CACHED_MMIO);
     counters.add(TRANSLATION_CACHE_HITS);
     emulation.resetEarlyUnshadow();
@@ -139,10 +144,13 @@ export class FaultHandler {
 
   /** What is left to do when the lock has been released. */
   #afterHold(answer: number): number {
-    const { vcpu, device, split, instructions, domain, switches, ahead } = this.#shadow;
+    const { vcpu, device, split, instructions, emulation, domain, switches, ahead } = this.#shadow;
     let final = answer;
-    if (answer === EMULATE) {
-      final = instructions.emulateFaulting(this.#emulatedFrame);
+    if (answer === EMULATE || answer === EMULATE_OPERATION) {
+      final =
+        answer === EMULATE
+          ? instructions.emulateFaulting(this.#emulatedFrame)
+          : emulation.emulate(this.#emulatedFrame);
       if (domain.isDead()) final = ANSWER_STOP;
     }
     if (this.#deviceGfn >= 0) device.execute(vcpu, this.#deviceGfn);
@@ -168,8 +176,10 @@ export class FaultHandler {
 
   /** The guest's own fault. */
   #refuse(): number {
-    const { vcpu, counters, guest, domain, emulation, outOfSync } = this.#shadow;
+    const { vcpu, counters, guest, domain, emulation, outOfSync, wanted } = this.#shadow;
     if (domain.isDead()) return ANSWER_STOP;
+    wanted.gfn = guest.absentTable();
+    if (wanted.gfn >= 0) return ANSWER_RETRY;
     counters.add(FAULT_BAIL_REAL_FAULT);
     outOfSync.noteRefusal();
     emulation.resetEarlyUnshadow();
@@ -179,7 +189,7 @@ export class FaultHandler {
 
   /** The slow path from the walk on; AGAIN when the guest's tables changed under the walk. */
   #attempt(errorCode: number): number {
-    const { counters, guest, domain, pool, p2m, freeWalk, switches, outOfSync } = this.#shadow;
+    const { counters, guest, domain, pool, p2m, freeWalk, switches, outOfSync, wanted } = this.#shadow;
     if (domain.isDead()) return ANSWER_STOP;
     const format = guest.format();
     // Before revocation: preallocation can destroy any shadow, and with it what revocation relied on.
@@ -196,7 +206,10 @@ export class FaultHandler {
       return AGAIN;
     if (domain.isDead()) return ANSWER_STOP;
     const gfn = guest.walker.frame;
-    return this.#fill(errorCode, gfn, p2m.frameOf(gfn), format);
+    const entry = p2m.entryOf(gfn);
+    if (!isAbsentEntry(entry)) return this.#fill(errorCode, gfn, entry, format);
+    wanted.gfn = gfn;
+    return ANSWER_RETRY;
   }
 
   /** Whether the walk goes through a table that is not known as one yet: what was stored to it went unseen. */
@@ -237,28 +250,30 @@ export class FaultHandler {
   }
 
   /** Makes the shadows for the walk and its leaf entry, then says what becomes of the operation. */
-  #fill(errorCode: number, gfn: number, frame: Mfn, format: number): number {
+  #fill(errorCode: number, gfn: number, entry: number, format: number): number {
     const { chain, switches, prefetch, guest, domain, vcpu, tables, outOfSync, pages, freeWalk } =
       this.#shadow;
     const isWrite = (errorCode & WRITE) !== 0;
     const cell = chain.leafCell(isWrite);
     if (cell === 0) return this.#noChain(errorCode);
-    if (isWrite && frame !== NO_MFN && pages.isPagetable(frame)) outOfSync.unsync(frame);
+    const frame = mappedInP2mEntry(entry);
+    const mayUnsync = isWrite && frame !== NO_MFN && !isReadOnlyEntry(entry);
+    if (mayUnsync && pages.isPagetable(frame)) outOfSync.unsync(frame);
     if (domain.isDead()) return ANSWER_STOP;
     // After the last step that can resync the leaf's table: a page out of sync changes unseen (spec 14.9).
     if ((switches["lock-free-walk"] || outOfSync.isOn) && !freeWalk.isLeafStillTrue()) return AGAIN;
     const table = guest.walker.leafLevel === 1 ? this.#walkedTable(1) : NO_MFN;
     const index = (vcpu.faultLow >>> 12) & (format === 2 ? 1023 : 511);
-    this.#makeLeaf(cell, table, index, frame, isWrite);
+    this.#makeLeaf(cell, table, index, entry, isWrite);
     if (switches.prefetch) prefetch.behind(cell, table, index, gfn, format);
     // Prefetch reads guest entries through the same scratch; nothing below may rely on it.
     tables.guestLow = 0;
     if (domain.isDead()) return ANSWER_STOP;
-    return this.#conclude(errorCode, gfn, frame);
+    return this.#conclude(errorCode, gfn, entry);
   }
 
   /** The leaf as the walk read it, with its A and D. */
-  #makeLeaf(cell: number, table: Mfn, index: number, frame: Mfn, isWrite: boolean): void {
+  #makeLeaf(cell: number, table: Mfn, index: number, entry: number, isWrite: boolean): void {
     const { guest, propagation, entries, outOfSync } = this.#shadow;
     const { walker } = guest;
     const format = guest.format();
@@ -266,7 +281,7 @@ export class FaultHandler {
     const low = isSmall ? (walker.entryLow[1] ?? 0) : SUPERPAGE_ENTRY;
     const high = isSmall ? (walker.entryHigh[1] ?? 0) : 0;
     const fetch = isWrite ? FETCH_WRITE : FETCH_READ;
-    propagation.leaf(low, high, frame, walker.frame, format, fetch);
+    propagation.leaf(low, high, entry, walker.frame, format, fetch);
     entries.setLeaf(cell, propagation.low, propagation.high);
     if (outOfSync.isShadowOutOfSync(mfn(cell >>> 10)))
       outOfSync.snapshots.noteMade(table, index, format, low, high);
@@ -286,9 +301,10 @@ export class FaultHandler {
     return ANSWER_INJECT;
   }
 
-  #conclude(errorCode: number, gfn: number, frame: Mfn): number {
+  #conclude(errorCode: number, gfn: number, entry: number): number {
     const { counters, emulation, guest, pages, logDirty, domain, outOfSync } = this.#shadow;
     const isWrite = (errorCode & WRITE) !== 0;
+    const frame = mappedInP2mEntry(entry);
     if (frame === NO_MFN) {
       emulation.resetEarlyUnshadow();
       counters.add(FAULT_MMIO);
@@ -301,6 +317,7 @@ export class FaultHandler {
       counters.add(FAULT_EMULATE_WRITE);
       return this.#emulate(errorCode, frame);
     }
+    if (isWrite && isReadOnlyEntry(entry)) return this.#emulateReadOnly(frame);
     const isWriteProtectOff = (guest.register(CELL_CR0) & CR0_WP) === 0;
     if (isWriteProtectOff && errorCode === (WRITE | PRESENT)) {
       counters.add(FAULT_EMULATE_WP);
@@ -327,6 +344,22 @@ export class FaultHandler {
     }
     dying.unshadowDead(frame);
     const answer = this.#emulateInTurn(frame);
+    return domain.isDead() ? ANSWER_STOP : answer;
+  }
+
+  /**
+   * A write to read-only memory: what the type makes of it is the emulator's to know. The operation in flight alone, not the
+   * instruction at RIP: one that cannot be emulated would come back for ever, as the page stays read-only.
+   */
+  #emulateReadOnly(frame: Mfn): number {
+    const { counters, emulation, switches, domain } = this.#shadow;
+    counters.add(FAULT_READ_ONLY);
+    emulation.resetEarlyUnshadow();
+    if (switches["unlocked-emulation"]) {
+      this.#emulatedFrame = frame;
+      return EMULATE_OPERATION;
+    }
+    const answer = emulation.emulate(frame);
     return domain.isDead() ? ANSWER_STOP : answer;
   }
 

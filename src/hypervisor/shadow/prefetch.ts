@@ -44,7 +44,7 @@ export class Prefetch {
 
   #superpageEntry(gfn: number, format: number): boolean {
     const { propagation, p2m } = this.#shadow;
-    propagation.leaf(SUPERPAGE_ENTRY, 0, p2m.frameOf(gfn), gfn, format, Fetch.prefetch);
+    propagation.leaf(SUPERPAGE_ENTRY, 0, p2m.entryOf(gfn), gfn, format, Fetch.prefetch);
     return true;
   }
 

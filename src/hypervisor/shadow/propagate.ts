@@ -1,9 +1,11 @@
 /** From a guest entry to the shadow entry that may stand for it: the one rule list of the design (spec 4.8). */
 import { MAXPHYADDR } from "../../machine/entry.ts";
+import { NO_MFN } from "../../memory/units.ts";
 import type { Mfn } from "../../memory/units.ts";
 import { DomainCell, PageSizeMeaning } from "../../memory/domain-area.ts";
 import { NOT_PRESENT_MAGIC, mmioMagicHigh, mmioMagicLow } from "./shadow-entry.ts";
 import type { GuestState } from "../guest-state.ts";
+import { P2mType, isReadOnlyEntry, mappedInP2mEntry, ramInP2mEntry } from "../p2m-type.ts";
 import type { Shadow } from "./shadow.ts";
 
 const PRESENT = 1;
@@ -24,6 +26,7 @@ const BEYOND_PHYSICAL = 0x000f_ffff & ~((1 << (MAXPHYADDR - 32)) - 1);
 export const Fetch = { prefetch: 0, demandRead: 1, demandWrite: 2 } as const;
 
 const DEMAND_WRITE = Fetch.demandWrite;
+const EMULATED = P2mType.mmioDm;
 
 /** Computes shadow entries; the answer is in `low` and `high`. Callers hold the paging lock. */
 export class Propagation {
@@ -39,11 +42,12 @@ export class Propagation {
   }
 
   /**
-   * A leaf: `target` is the frame that the guest entry's gfn lies in, NO_MFN when that is emulated MMIO. The guest
-   * entry has no reserved bits, or is not present. Only the leaf that a write demands may let an out-of-sync page be
+   * A leaf: `entry` is what the p2m says of the guest entry's gfn: emulated MMIO gets a magic entry, a page that has to be
+   * brought back first nothing, read-only memory no W (rules 4 to 6 and 13). The guest entry has no reserved bits, or is not
+   * present. Only the leaf that a write demands may let an out-of-sync page be
    * written: who makes others could not tell where they are.
    */
-  leaf(guestLow: number, guestHigh: number, target: Mfn, gfn: number, format: number, fetch: number): void {
+  leaf(guestLow: number, guestHigh: number, entry: number, gfn: number, format: number, fetch: number): void {
     if ((guestHigh & BEYOND_PHYSICAL) !== 0) {
       this.#set(0, 0);
       return;
@@ -56,16 +60,18 @@ export class Propagation {
       this.#set(value, value);
       return;
     }
-    if (target < 0) {
-      this.#mmio(guestLow, gfn, fast);
+    const target = mappedInP2mEntry(entry);
+    if (target === NO_MFN) {
+      if (entry === EMULATED) this.#mmio(guestLow, gfn, fast);
+      else this.#set(0, 0);
       return;
     }
     let flags = this.#copiedFlags(guestLow);
-    if ((guestLow & DIRTY) === 0) flags &= ~WRITABLE;
+    if ((guestLow & DIRTY) === 0 || isReadOnlyEntry(entry)) flags &= ~WRITABLE;
     if (vram.isOn() && vram.refusesWrites(gfn, fetch === DEMAND_WRITE)) flags &= ~WRITABLE;
     const isWritten = fetch === DEMAND_WRITE && outOfSync.mayWrite(target);
     if (pages.isPagetable(target) && !isWritten) flags &= ~WRITABLE;
-    if (fetch === DEMAND_WRITE || (flags & WRITABLE) !== 0) flags = this.#logged(flags, gfn, fetch);
+    if (fetch === DEMAND_WRITE || (flags & WRITABLE) !== 0) flags = this.#logged(flags, entry, gfn, fetch);
     this.#set((target << 12) | flags, (target >>> 20) | this.#noExecute(guestHigh, format));
   }
 
@@ -97,10 +103,10 @@ export class Propagation {
   }
 
   /** Rule 15: while writes are logged, only a dirty page is mapped for writing, and a write makes it so. */
-  #logged(flags: number, gfn: number, fetch: number): number {
+  #logged(flags: number, entry: number, gfn: number, fetch: number): number {
     const { logDirty } = this.#shadow;
-    if (!logDirty.isOn()) return flags;
-    if (fetch === DEMAND_WRITE) {
+    if (!logDirty.isOn() || ramInP2mEntry(entry) === NO_MFN) return flags;
+    if (fetch === DEMAND_WRITE && !isReadOnlyEntry(entry)) {
       logDirty.markPage(gfn);
       return flags;
     }

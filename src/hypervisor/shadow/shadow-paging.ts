@@ -5,17 +5,25 @@ import { SHADOWED } from "../../memory/frame-table.ts";
 import { NO_MFN, PAGE_BYTES, mfn } from "../../memory/units.ts";
 import { VcpuCell } from "../../memory/vcpu-area.ts";
 import { LockSite } from "../../locks/lock-class.ts";
+import { FaultAnswer } from "../../machine/exits.ts";
 import { describeShadow, describeVisited } from "../describe-walk.ts";
+import { AbsentPages } from "../absent-pages.ts";
 import { GuestRegisters } from "../guest-registers.ts";
 import type { GuestState } from "../guest-state.ts";
 import type { LogDirty } from "../log-dirty.ts";
+import { discardsWrites, ramInP2mEntry } from "../p2m-type.ts";
 import type { PagingInterface } from "../paging-interface.ts";
 import { dropAll } from "./domain-teardown.ts";
 import { invalidatePage } from "./invlpg.ts";
+import { RootOnDemand } from "./root-on-demand.ts";
 import type { Shadow } from "./shadow.ts";
 
 /** The number of the hypercall that says that a process is dying: `Hypercall` of the guest. */
 const PAGETABLE_DYING = 2;
+const PRESENT = 1;
+const WRITE = 2;
+const USER = 4;
+const FETCH = 16;
 
 /** The shadow mode of one vCPU, or of the toolstack's thread. */
 export class ShadowPaging implements PagingInterface {
@@ -23,20 +31,26 @@ export class ShadowPaging implements PagingInterface {
   readonly shadow: Shadow;
   readonly logDirty: LogDirty;
   readonly #registers: GuestRegisters;
+  readonly #absent: AbsentPages;
 
   constructor(shadow: Shadow) {
     this.guest = shadow.guest;
     this.shadow = shadow;
     this.logDirty = shadow.logDirty;
-    this.#registers = new GuestRegisters(shadow.vcpu, shadow.domain, shadow.modes);
+    this.#absent = new AbsentPages(shadow, this);
+    this.#registers = new GuestRegisters(shadow.vcpu, shadow.domain, new RootOnDemand(shadow, this.#absent));
   }
 
   pageFault(errorCode: number): number {
-    return this.shadow.fault.handle(errorCode);
+    const answer = this.shadow.fault.handle(errorCode);
+    return this.shadow.wanted.gfn < 0 ? answer : this.#bringBack(answer, errorCode);
   }
 
   emulateNext(): boolean {
-    return this.shadow.ahead.executeNext();
+    const isExecuted = this.shadow.ahead.executeNext();
+    // The guest resumes there, and faults if it still is so.
+    this.shadow.wanted.gfn = -1;
+    return isExecuted;
   }
 
   nestedFault(frame: number): number {
@@ -100,6 +114,17 @@ export class ShadowPaging implements PagingInterface {
     this.shadow.flushAll();
   }
 
+  /**
+   * A walk or an emulation without the lock may have read the old entry since the flush that took its mappings away. Its
+   * vCPU acknowledges no flush before it is done with what it found. Xen's hold references to pages meanwhile (spec 4.1).
+   */
+  awaitP2mReaders(): void {
+    const { switches } = this.shadow;
+    const readsWithoutLock =
+      switches["lock-free-walk"] || switches["unlocked-emulation"] || switches["emulate-ahead"];
+    if (readsWithoutLock) this.shadow.flushAll();
+  }
+
   /** Magic entries name gfns, so they outlive the mapping that they were made for: all tables go (spec 12.3). */
   endP2mWrite(): void {
     const { lock, unshadow, domain } = this.shadow;
@@ -148,7 +173,8 @@ export class ShadowPaging implements PagingInterface {
   deviceWrite(address: number, value: number): boolean {
     const { lock, p2m, memory, frames, unshadow, validation, counters, freeWalk, logDirty } = this.shadow;
     lock.acquire(LockSite.device_modified);
-    const frame = p2m.frameOf(Math.floor(address / PAGE_BYTES));
+    const entry = p2m.entryOf(Math.floor(address / PAGE_BYTES));
+    const frame = discardsWrites(entry) ? NO_MFN : ramInP2mEntry(entry);
     const offset = address % PAGE_BYTES;
     if (frame !== NO_MFN) {
       counters.add(Counter.device_writes);
@@ -164,6 +190,16 @@ export class ShadowPaging implements PagingInterface {
     }
     lock.release();
     return frame !== NO_MFN;
+  }
+
+  /** The operation is made again once the page is back. If it cannot be had, the guest finds nothing there (spec 13). */
+  #bringBack(answer: number, errorCode: number): number {
+    const { vcpu, counters, guest } = this.shadow;
+    if (this.#absent.bringBack()) return answer;
+    counters.add(Counter.fault_bail_bad_gfn);
+    vcpu.faultErrorCode =
+      PRESENT | (errorCode & (guest.reportsFetches() ? WRITE | USER | FETCH : WRITE | USER));
+    return FaultAnswer.inject;
   }
 
   readGuestWord(address: number): number {

@@ -11,6 +11,7 @@ import type { Layout } from "../../memory/layout.ts";
 import type { SharedMemory } from "../../memory/shared-memory.ts";
 import { NO_MFN, mfn } from "../../memory/units.ts";
 import type { Mfn } from "../../memory/units.ts";
+import type { WantedPage } from "../absent-pages.ts";
 import type { Device } from "../device.ts";
 import type { Domain } from "../domain.ts";
 import type { Heap } from "../heap.ts";
@@ -67,6 +68,8 @@ export class Shadow implements PagingBase {
   /** The shadow lock, private to this room. */
   readonly lock: RecursiveLock;
   readonly device: Device;
+  readonly p2mLock: RecursiveLock;
+  readonly wanted: WantedPage;
   readonly counters: CounterSet;
   /** False for the toolstack's thread, which has no tree of its own to guess in. */
   readonly isGuestVcpu: boolean;
@@ -115,6 +118,8 @@ export class Shadow implements PagingBase {
     this.p2m = base.p2m;
     this.lock = base.lock;
     this.device = base.device;
+    this.p2mLock = base.p2mLock;
+    this.wanted = base.wanted;
     this.counters = base.vcpu.counters;
     this.isGuestVcpu = base.vcpu.id < base.config.vcpus;
     this.guest = new GuestState(base.memory, base.vcpu.area, base.p2m, base.config.paging);

@@ -7,6 +7,7 @@ import { SHADOWED } from "../../memory/frame-table.ts";
 import { NO_MFN, mfn } from "../../memory/units.ts";
 import type { Mfn } from "../../memory/units.ts";
 import { frameOfEntry } from "../../machine/entry.ts";
+import { isAbsentEntry, ramInP2mEntry } from "../p2m-type.ts";
 import { Fetch } from "./propagate.ts";
 import { SetResult } from "./set-entry.ts";
 import {
@@ -106,7 +107,7 @@ export class Validation {
       return;
     }
     const gfn = frameOfEntry(guestLow, guestHigh);
-    propagation.leaf(guestLow, guestHigh, p2m.frameOf(gfn), gfn, format, Fetch.prefetch);
+    propagation.leaf(guestLow, guestHigh, p2m.entryOf(gfn), gfn, format, Fetch.prefetch);
   }
 
   #validateUpper(table: Mfn, shadow: Mfn, type: number, index: number, format: number): number {
@@ -137,11 +138,12 @@ export class Validation {
     return this.#shadow.hash.lookup(start, fakeLeafTypeOf(format));
   }
 
-  /** The shadow of the table that an entry names: 0 when it has none, NO_MFN when it is not memory. */
+  /** The shadow of the table that an entry names: 0 when it has none, or is away; NO_MFN when it is not memory. */
   #childTable(guestLow: number, guestHigh: number, type: number): Mfn {
     const { p2m, hash, counters } = this.#shadow;
-    const frame = p2m.frameOf(frameOfEntry(guestLow, guestHigh));
-    if (frame === NO_MFN) return NO_MFN;
+    const entry = p2m.entryOf(frameOfEntry(guestLow, guestHigh));
+    const frame = ramInP2mEntry(entry);
+    if (frame === NO_MFN) return isAbsentEntry(entry) ? mfn(0) : NO_MFN;
     counters.add(Counter.get_shadow_status);
     return hash.lookup(frame, childTypeOf(type));
   }

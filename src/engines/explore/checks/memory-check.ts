@@ -8,7 +8,7 @@ import { LegalTranslations } from "../../../checks/legal-translations.ts";
 import { Lifetimes, isRootCell } from "../../../checks/lifetimes.ts";
 import { WriteLog } from "../../../checks/write-log.ts";
 import type { HostedVcpu, Machine } from "../../../hypervisor/machine.ts";
-import { frameInP2mEntry } from "../../../hypervisor/p2m.ts";
+import { P2mType, discardsWrites, frameInP2mEntry, isReadOnlyEntry } from "../../../hypervisor/p2m-type.ts";
 import { LockCell, lockArea } from "../../../locks/lock-area.ts";
 import { Operation, Status } from "../../../machine/exits.ts";
 import { FrameUse, MAY_WRITE, SHADOWED } from "../../../memory/frame-table.ts";
@@ -154,6 +154,8 @@ export class MemoryCheck implements ExecutionCheck {
     const problem = this.#lifetimes.holderAccesses(frame);
     if (problem !== undefined) this.#fail(scheduler, thread, "lifetime", problem);
     if (role === OPERAND) this.#judgeTranslation(scheduler, thread, cell, frame);
+    if (role === OPERAND && kind !== READ && discardsWrites(this.#entryOf(frame)))
+      this.#fail(scheduler, thread, "translation", `it writes to read-only frame ${hex(frame)}`);
     const isStore = role === OPERAND || this.#roles.isGuestStore(scheduler.site[thread] ?? 0);
     if (kind === READ || isStore || !this.#isMapped(frame)) return;
     this.#entries.before(cell, scheduler.span[thread] ?? 1);
@@ -177,7 +179,21 @@ export class MemoryCheck implements ExecutionCheck {
     const isWrite = WRITES.has(vcpu.operation);
     if (isWrite && (frames.shadowFlags(mfn(frame)) & (SHADOWED | MAY_WRITE)) === SHADOWED)
       this.#fail(scheduler, thread, "translation", `it writes to pagetable ${hex(frame)} without an exit`);
+    if (isWrite && isReadOnlyEntry(this.#entryOf(frame)))
+      this.#fail(
+        scheduler,
+        thread,
+        "translation",
+        `it writes to read-only frame ${hex(frame)} without an exit`,
+      );
     this.#judgeTranslation(scheduler, thread, cell, frame);
+  }
+
+  /** What the p2m says of the gfn that a frame lies at; of a device's frame nothing. */
+  #entryOf(frame: number): number {
+    const { frames, p2m } = this.#machine;
+    const entry = p2m.entryOf(frames.back(mfn(frame)));
+    return frameInP2mEntry(entry) === frame ? entry : P2mType.mmioDm;
   }
 
   /** Whether the guest's tables let the operation in flight go where it goes, by itself or emulated. */
