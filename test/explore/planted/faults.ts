@@ -5,6 +5,7 @@
 import type { HostedVcpu } from "../../../src/hypervisor/machine.ts";
 import { FaultHandler } from "../../../src/hypervisor/shadow/fault.ts";
 import { Pool } from "../../../src/hypervisor/shadow/pool.ts";
+import { P2mType, p2mEntry, ramInP2mEntry } from "../../../src/hypervisor/p2m-type.ts";
 import { Propagation } from "../../../src/hypervisor/shadow/propagate.ts";
 import { EntrySetter } from "../../../src/hypervisor/shadow/set-entry.ts";
 import { LockSite } from "../../../src/locks/lock-class.ts";
@@ -63,8 +64,15 @@ export function cachesNextFrame({ vcpu }: HostedVcpu): void {
 /** A guest entry that was propagated loses the A bit that the walk has just set. */
 export function clearsAccessed({ shadow }: HostedVcpu): void {
   class Clearing extends Propagation {
-    override leaf(low: number, high: number, target: Mfn, gfn: number, format: number, fetch: number): void {
-      super.leaf(low, high, target, gfn, format, fetch);
+    override leaf(
+      low: number,
+      high: number,
+      entry: number,
+      gfn: number,
+      format: number,
+      fetch: number,
+    ): void {
+      super.leaf(low, high, entry, gfn, format, fetch);
       const cell = shadow.guest.walker.entryCell[1] ?? 0;
       if (cell !== 0) shadow.memory.andWord(cell, ~ACCESSED);
     }
@@ -94,8 +102,17 @@ export function revokesNothing({ shadow }: HostedVcpu): void {
 /** Leaves map the frame after the right one. */
 export function mapsNextFrame({ shadow }: HostedVcpu): void {
   class Wrong extends Propagation {
-    override leaf(low: number, high: number, target: Mfn, gfn: number, format: number, fetch: number): void {
-      super.leaf(low, high, target === NO_MFN ? target : mfn(target + 1), gfn, format, fetch);
+    override leaf(
+      low: number,
+      high: number,
+      entry: number,
+      gfn: number,
+      format: number,
+      fetch: number,
+    ): void {
+      const frame = ramInP2mEntry(entry);
+      const wrong = frame === NO_MFN ? entry : p2mEntry(mfn(frame + 1), P2mType.ramRw);
+      super.leaf(low, high, wrong, gfn, format, fetch);
     }
   }
   Object.assign(shadow, { propagation: new Wrong(shadow) });
