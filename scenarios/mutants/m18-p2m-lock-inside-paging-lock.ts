@@ -10,8 +10,7 @@ import { defineMutant } from "../../src/engines/explore/mutants/mutant.ts";
 import { P2m } from "../../src/hypervisor/p2m.ts";
 import type { HostedVcpu } from "../../src/hypervisor/machine.ts";
 import { LockSite } from "../../src/locks/lock-class.ts";
-import { RecursiveLock } from "../../src/locks/lock.ts";
-import type { Mfn } from "../../src/memory/units.ts";
+import type { RecursiveLock } from "../../src/locks/lock.ts";
 import { newSpace, load } from "./handmade.ts";
 
 const DATA = 0x4000_0000;
@@ -20,16 +19,16 @@ const DATA = 0x4000_0000;
 class LockedLookup extends P2m {
   readonly #lock: RecursiveLock;
 
-  constructor({ vcpu, held, shadow }: HostedVcpu) {
+  constructor({ vcpu, shadow }: HostedVcpu) {
     super(vcpu.memory, vcpu.layout);
-    this.#lock = new RecursiveLock(vcpu.memory, vcpu.layout, "p2m", shadow.config.lockKind, vcpu, held);
+    this.#lock = shadow.p2mLock;
   }
 
-  override frameOf(gfn: number): Mfn {
+  override entryOf(gfn: number): number {
     this.#lock.acquire(LockSite.page_fault);
-    const frame = super.frameOf(gfn);
+    const entry = super.entryOf(gfn);
     this.#lock.release();
-    return frame;
+    return entry;
   }
 }
 
