@@ -17,7 +17,7 @@ type AblateFlags = AblateRequest & { readonly json?: string };
 export function ablateCommand(context: Context, end: (code: number) => void): Command {
   return new Command("ablate")
     .description("measure what each optimisation is worth: alone, when it alone is missing, and in turn")
-    .requiredOption("--workload <name>", WORKLOADS.join(" or "))
+    .requiredOption("--workload <name>", `${WORKLOADS.join(", ")}, or a recorded guest (x.trace.gz)`)
     .option("--vcpus <n>", "vCPUs (1 unless said)")
     .option("--cost <model>", `${BUNDLED_MODELS.join(", ")}, or a file with a model (core2-2007 unless said)`)
     .option("--milliseconds <m>", "virtual time to measure each machine for (10 unless said)")

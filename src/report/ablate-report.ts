@@ -30,8 +30,12 @@ export function ablateReport(result: AblateResult, paint: Paint): string {
     groupTable(result.rows.filter((row) => row.group === group)),
   ]);
   return [
-    paint.bold(`${workload}, ${guest} guest, ${String(vcpus)} vCPU, seed ${String(seed)}, costs ${cost}`),
-    `${String(milliseconds)} ms of virtual time for each machine; counts for 1,000 guest operations`,
+    paint.bold(
+      `${workload}, ${guest} guest, ${counted(vcpus, "vCPU")}${seed === null ? "" : `, seed ${String(seed)}`}, costs ${cost}`,
+    ),
+    milliseconds === null
+      ? "a recording: times are of what is counted, without accesses; counts for 1,000 records"
+      : `${String(milliseconds)} ms of virtual time for each machine; counts for 1,000 guest operations`,
     ...groups,
     ...slideLines(result, paint),
     ...publishedLines(result, paint),
@@ -47,7 +51,7 @@ function groupTable(rows: readonly AblationRow[]): string {
       name,
       nanosPerOperation === null ? "-" : nanosPerOperation.toFixed(1),
       gain === null ? "" : percent(gain),
-      ...COUNTS.map(([count]) => perThousand[count].toFixed(1)),
+      ...COUNTS.map(([count]) => perThousand?.[count].toFixed(1) ?? "-"),
     ]),
   );
 }

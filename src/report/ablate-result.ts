@@ -4,12 +4,14 @@ import type { Violation } from "./stress-result.ts";
 
 /** What was asked for. */
 export interface AblateSettings {
+  /** A workload's name, or the file of a recording. */
   readonly workload: string;
   readonly vcpus: number;
   readonly guest: string;
-  readonly seed: number;
+  /** Null for a recording, like the time. */
+  readonly seed: number | null;
   /** Virtual time that each machine was measured for. */
-  readonly milliseconds: number;
+  readonly milliseconds: number | null;
   /** Name of the cost model. */
   readonly cost: string;
   readonly options: Readonly<Record<string, string | number | boolean>>;
@@ -28,12 +30,15 @@ export interface AblationRow {
   readonly name: string;
   /** Optimisations that were on. */
   readonly on: readonly string[];
-  /** Virtual time that a vCPU took for a guest operation, in nanoseconds; null if nothing was measured. */
+  /**
+   * Virtual time that a vCPU took for a guest operation, in nanoseconds; of a recording, what was counted for a record of it,
+   * by the cost model. Null if nothing was measured.
+   */
   readonly nanosPerOperation: number | null;
   /** Part of the time that the optimisation saves, against the same machine without it; in the slide's group against A. */
   readonly gain: number | null;
   /** A thousand guest operations' worth of each. */
-  readonly perThousand: Readonly<Record<AblationCount, number>>;
+  readonly perThousand: Readonly<Record<AblationCount, number>> | null;
 }
 
 /** What is counted of each machine. */

@@ -50,7 +50,10 @@ test.concurrent.each([
     says: "--set lock: umbra simulate takes the kinds of lock to compare from --lock",
   },
   { args: ["ablate"], says: "required option '--workload <name>' not specified" },
-  { args: ["ablate", "--workload", "games"], says: '--workload wants office or build, got "games"' },
+  {
+    args: ["ablate", "--workload", "games"],
+    says: '--workload wants office or build or a recording (x.trace.gz), got "games"',
+  },
   { args: [], says: "name a command; umbra --help lists them, umbra start shows Umbra at work" },
   { args: ["bogus"], says: "unknown command 'bogus'" },
   { args: ["stress"], says: "missing required argument 'scenario'" },

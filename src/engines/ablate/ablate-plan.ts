@@ -4,6 +4,9 @@ import type { SwitchName, Switches } from "../../hypervisor/machine-config.ts";
 import { recordOf } from "../../memory/records.ts";
 import type { AblateSettings, AblationGroup } from "../../report/types.ts";
 import { UsageError } from "../errors.ts";
+import { loadTrace } from "../replay/load-trace.ts";
+import { readCostModel } from "../simulate/cost-model.ts";
+import type { CostModel } from "../simulate/cost-model.ts";
 import { planSimulate } from "../simulate/simulate-plan.ts";
 import type { SimulateRequest } from "../simulate/simulate-plan.ts";
 import type { PointTask } from "../simulate/point-task.ts";
@@ -30,22 +33,22 @@ export interface AblationVariant {
   readonly switches: Switches;
 }
 
-/** One machine of the published table, before or after. */
-export interface PublishedTask {
-  /** Index into `PUBLISHED`. */
-  readonly row: number;
-  readonly isAfter: boolean;
-  readonly task: PointTask;
-}
+/** What all machines do: a scenario in virtual time, or a recorded guest. */
+export type AblationWork =
+  | {
+      readonly kind: "scenario";
+      /** Of each variant. */
+      readonly tasks: readonly PointTask[];
+      /** A pair for each line of the published table, before and after; none unless the workload is what it is about. */
+      readonly published: readonly PointTask[];
+    }
+  | { readonly kind: "trace"; readonly file: string; readonly model: CostModel };
 
 /** An ablation with nothing left open. */
 export interface AblatePlan {
   readonly settings: AblateSettings;
   readonly variants: readonly AblationVariant[];
-  /** Of each variant. */
-  readonly tasks: readonly PointTask[];
-  /** For the published table; empty unless the workload is the one that it is about. */
-  readonly published: readonly PublishedTask[];
+  readonly work: AblationWork;
   /** The command that repeats it. */
   readonly command: string;
 }
@@ -56,23 +59,23 @@ const DEFAULT_COST = "core2-2007";
 
 /** Plans what is asked for. Throws UsageError for everything that cannot be. */
 export async function planAblate(request: AblateRequest): Promise<AblatePlan> {
-  const workload = WORKLOADS.find((name) => name === request.workload);
-  if (workload === undefined)
+  const { workload = "" } = request;
+  if (workload.endsWith(".trace.gz")) return planOfTrace(workload, request);
+  const scenario = WORKLOADS.find((name) => name === workload);
+  if (scenario === undefined)
     throw new UsageError(
-      `--workload wants ${allowedNames(WORKLOADS)}${request.workload === undefined ? "" : `, got "${request.workload}"`}`,
+      `--workload wants ${allowedNames(WORKLOADS)} or a recording (x.trace.gz), got "${workload}"`,
     );
   const vcpus = String(wholeNumber("--vcpus", request.vcpus ?? "1", VCPUS));
-  const milliseconds = request.milliseconds ?? DEFAULT_MILLISECONDS;
-  const cost = request.cost ?? DEFAULT_COST;
-  const { seed, guest } = request;
-  const wish: SimulateRequest = { scenario: workload, vcpus, cost, milliseconds, seed, guest };
+  const { milliseconds = DEFAULT_MILLISECONDS, cost = DEFAULT_COST, seed, guest } = request;
+  const wish: SimulateRequest = { scenario, vcpus, cost, milliseconds, seed, guest };
   const { settings, tasks } = await planSimulate(wish);
   const [task] = tasks;
   if (task === undefined) throw new Error("a plan without a point");
-  const variants = allVariants();
   const drawn = String(settings.seed);
   const words = ["umbra", "ablate", "--workload", workload, "--vcpus", vcpus, "--cost", cost];
   words.push("--milliseconds", milliseconds, "--seed", drawn, "--guest", settings.guest);
+  const variants = allVariants();
   return {
     settings: {
       workload,
@@ -84,9 +87,35 @@ export async function planAblate(request: AblateRequest): Promise<AblatePlan> {
       options: settings.options,
     },
     variants,
-    tasks: variants.map(({ switches }) => withSwitches(task, switches)),
-    published: workload === "build" ? await publishedTasks({ ...wish, seed: drawn }) : [],
+    work: {
+      kind: "scenario",
+      tasks: variants.map(({ switches }) => withSwitches(task, switches)),
+      published: scenario === "build" ? await publishedTasks({ ...wish, seed: drawn }) : [],
+    },
     command: commandLine(words),
+  };
+}
+
+/** A recording says by itself what is done, by how many vCPUs and with which tables. */
+function planOfTrace(file: string, request: AblateRequest): AblatePlan {
+  for (const option of ["vcpus", "milliseconds", "seed", "guest"] as const)
+    if (request[option] !== undefined) throw new UsageError(`--${option}: a recording has its own`);
+  const { cost = DEFAULT_COST } = request;
+  const model = readCostModel(cost);
+  const { cpus } = loadTrace(file);
+  return {
+    settings: {
+      workload: file,
+      vcpus: cpus,
+      guest: "recorded",
+      seed: null,
+      milliseconds: null,
+      cost: model.name,
+      options: {},
+    },
+    variants: allVariants(),
+    work: { kind: "trace", file, model },
+    command: commandLine(["umbra", "ablate", "--workload", file, "--cost", cost]),
   };
 }
 
@@ -118,15 +147,12 @@ export function allVariants(): AblationVariant[] {
 }
 
 /** On the machine of the published benchmark, whatever the rest is measured on. */
-async function publishedTasks(wish: SimulateRequest): Promise<PublishedTask[]> {
+async function publishedTasks(wish: SimulateRequest): Promise<PointTask[]> {
   const after = PRESETS["xen-3.3"];
   const before = { ...after, "out-of-sync": false };
-  const rows = PUBLISHED.map(async ({ guest, vcpus }, row) => {
+  const rows = PUBLISHED.map(async ({ guest, vcpus }) => {
     const { tasks } = await planSimulate({ ...wish, guest, vcpus: String(vcpus), cost: DEFAULT_COST });
-    return tasks.flatMap((task): PublishedTask[] => [
-      { row, isAfter: false, task: withSwitches(task, before) },
-      { row, isAfter: true, task: withSwitches(task, after) },
-    ]);
+    return tasks.flatMap((task) => [withSwitches(task, before), withSwitches(task, after)]);
   });
   return (await Promise.all(rows)).flat();
 }
