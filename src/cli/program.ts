@@ -4,7 +4,7 @@ import { PRESET_ABOUT } from "../engines/machine-settings.ts";
 import { ablateCommand } from "./ablate.ts";
 import { conformCommand } from "./conform.ts";
 import type { Context } from "./context.ts";
-import { putOut } from "./json-file.ts";
+import { FOLDED_ABOUT, putOut } from "./json-file.ts";
 import { PAGING_ABOUT, withPaging } from "./paging-flag.ts";
 import type { PagingFlag } from "./paging-flag.ts";
 import { exploreCommand } from "./explore.ts";
@@ -93,6 +93,7 @@ interface StressFlags {
   readonly vs?: string;
   readonly watch?: string;
   readonly failures?: string;
+  readonly folded?: string;
   readonly json?: string;
 }
 
@@ -115,14 +116,16 @@ function addStress(program: Command, context: Context, ending: Ending): void {
     .option("--vs <preset>", "compare with a second preset, in alternating slices")
     .option("--watch <mode>", "watchpoints that show races: off, light or heavy (off unless said)")
     .option("--failures <folder>", "folder for what failed (failures unless said)")
+    .option("--folded <file>", FOLDED_ABOUT)
     .option("--json <file>", JSON_ABOUT)
     .addHelpText("after", SETTINGS_HELP + EXIT_CODES)
     .addHelpText(
       "after",
       example("umbra stress fork-copy-on-write --vcpus 4 --seconds 5 --set prefetch=off --json result.json"),
     )
-    .action(async (scenario: string, { json, failures, ...flags }: StressFlags) => {
-      ending.code = await stressCommand(context, { scenario, ...withPaging(flags) }, { json, failures });
+    .action(async (scenario: string, { json, folded, failures, ...flags }: StressFlags) => {
+      const output = { json, folded, failures };
+      ending.code = await stressCommand(context, { scenario, ...withPaging(flags) }, output);
     });
 }
 

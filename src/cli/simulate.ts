@@ -5,14 +5,16 @@ import { LOCK_KINDS, PRESET_ABOUT } from "../engines/machine-settings.ts";
 import { planSimulate } from "../engines/simulate/simulate-plan.ts";
 import type { SimulateRequest } from "../engines/simulate/simulate-plan.ts";
 import { runSimulate } from "../engines/simulate/sweep.ts";
+import { foldedStacks } from "../report/folded-stacks.ts";
 import { progressLine } from "../report/progress.ts";
 import { simulateReport } from "../report/simulate-report.ts";
+import { counted } from "../report/text.ts";
 import type { SimulateResult } from "../report/types.ts";
 import { ExitCode, exitCodeOf } from "./context.ts";
 import type { Context } from "./context.ts";
-import { putOut } from "./json-file.ts";
+import { FOLDED_ABOUT, putOut } from "./json-file.ts";
 
-type SimulateFlags = Omit<SimulateRequest, "scenario"> & { readonly json?: string };
+type SimulateFlags = Omit<SimulateRequest, "scenario"> & { readonly json?: string; readonly folded?: string };
 
 /** The command. `end` is told its exit code. */
 export function simulateCommand(context: Context, end: (code: number) => void): Command {
@@ -27,20 +29,21 @@ export function simulateCommand(context: Context, end: (code: number) => void): 
     .option("--guest <format>", "2level, pae or 4level")
     .option("--preset <name>", PRESET_ABOUT)
     .option("--set <option=value>", "one setting; may be given again", collect)
+    .option("--folded <file>", FOLDED_ABOUT)
     .option("--json <file>", "write the result as JSON; - is standard output")
     .addHelpText(
       "after",
       "\nExample:\n  umbra simulate disjoint-spaces --vcpus 1,2,4,8,16,32 --lock test-and-set,ticket --seed 1\n",
     )
-    .action(async (scenario: string, { json, ...flags }: SimulateFlags) => {
-      end(await simulate(context, { scenario, ...flags }, json));
+    .action(async (scenario: string, { json, folded, ...flags }: SimulateFlags) => {
+      end(await simulate(context, { scenario, ...flags }, { json, folded }));
     });
 }
 
 async function simulate(
   context: Context,
   request: SimulateRequest,
-  json: string | undefined,
+  { json, folded: file }: { readonly json: string | undefined; readonly folded: string | undefined },
 ): Promise<number> {
   const plan = await planSimulate(request);
   if (json !== "-") context.out(`${plan.command}\n`);
@@ -53,7 +56,15 @@ async function simulate(
   }
   const code = simulateExitCode(result);
   const failure = code === ExitCode.failed ? failureOf(result) : undefined;
-  return putOut(context, { result, text: simulateReport(result, context.paint), json, code, failure });
+  const folded = file === undefined ? undefined : { file, text: foldedPoints(result) };
+  return putOut(context, {
+    result,
+    text: simulateReport(result, context.paint),
+    json,
+    folded,
+    code,
+    failure,
+  });
 }
 
 /** A violation weighs more than how the sweep ended; a broken law is the simulator's own failure. */
@@ -63,6 +74,13 @@ function simulateExitCode({ points, outcome, signal }: SimulateResult): number {
   if (outcome === "worker-died") return ExitCode.failed;
   if (points.some(({ laws }) => laws.some(({ holds }) => !holds))) return ExitCode.failed;
   return points.some(({ reason }) => reason !== null) ? ExitCode.inconclusive : ExitCode.ok;
+}
+
+/** Each point below a frame of its own. */
+function foldedPoints({ points, lockPlaces }: SimulateResult): string {
+  return points
+    .map(({ vcpus, lock, waits }) => foldedStacks(waits, lockPlaces, [`${counted(vcpus, "vCPU")}, ${lock}`]))
+    .join("");
 }
 
 function failureOf({ reason }: SimulateResult): string {

@@ -1,10 +1,12 @@
 /** `umbra stress`: vCPUs at full speed on real threads. */
 import { runCompare } from "../engines/stress/compare.ts";
 import { writeStressFile } from "../engines/explore/failures/stress-file.ts";
+import { UsageError } from "../engines/errors.ts";
 import { planStress } from "../engines/stress/plan.ts";
 import type { StressPlan, StressRequest } from "../engines/stress/plan.ts";
 import { runStress } from "../engines/stress/engine.ts";
 import { compareReport } from "../report/compare-report.ts";
+import { foldedStacks } from "../report/folded-stacks.ts";
 import { progressLine } from "../report/progress.ts";
 import { stressReport } from "../report/stress-report.ts";
 import type { CompareResult, StressResult } from "../report/types.ts";
@@ -16,6 +18,8 @@ import { putOut } from "./json-file.ts";
 export interface StressOutput {
   /** File for the result as JSON. */
   readonly json?: string | undefined;
+  /** File for waits for locks as folded stacks. */
+  readonly folded?: string | undefined;
   /** Folder for what failed. */
   readonly failures?: string | undefined;
 }
@@ -24,8 +28,10 @@ export interface StressOutput {
 export async function stressCommand(
   context: Context,
   request: StressRequest,
-  { json, failures = "failures" }: StressOutput,
+  { json, folded: file, failures = "failures" }: StressOutput,
 ): Promise<number> {
+  if (request.vs !== undefined && file !== undefined)
+    throw new UsageError("--folded and --vs: a comparison has no stacks of its own");
   const plan = await planStress(request);
   // Told before the run too: one that is killed can still be repeated.
   if (json !== "-") context.out(`${plan.command}\n`);
@@ -38,7 +44,9 @@ export async function stressCommand(
   const near =
     result.violations.length === 0 ? null : await writeStressFile(failures, request.scenario, result);
   if (near !== null && json !== "-") context.out(`to search near it: umbra explore --from ${near}\n`);
-  return putOut(context, { ...told(result), text: stressReport(result, context.paint), json });
+  const folded =
+    file === undefined ? undefined : { file, text: foldedStacks(result.waits, result.lockPlaces) };
+  return putOut(context, { ...told(result), text: stressReport(result, context.paint), json, folded });
 }
 
 function told<Result extends StressResult | CompareResult>(

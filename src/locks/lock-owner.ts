@@ -1,5 +1,6 @@
 /** A vCPU, as far as locks need to know it. */
 import type { Clock } from "../memory/clock.ts";
+import type { LockWaits } from "./lock-waits.ts";
 
 /** Wakes all, or one, of those who sleep on a cell, after its value was changed. */
 export interface Waker {
@@ -17,6 +18,7 @@ export interface LockOwner {
    */
   waitServing(cell: number, value: number): void;
   readonly waiter: Waker;
+  readonly lockWaits: LockWaits;
   reportViolation(check: string, message: string): void;
   /** Publishes what the vCPU waits for: 1 + index of the lock, or 0. */
   noteWaiting(lock: number): void;

@@ -98,7 +98,7 @@ export class RecursiveLock {
       return;
     }
     if (!this.#held.allowsRank(this.#rank)) this.#held.reportOrder(this.#index, this.#rank, site);
-    if (!this.#gate.arrive()) this.#wait();
+    if (!this.#gate.arrive()) this.#wait(site);
     memory.storeGuarded(this.#siteCell, site);
     memory.storeGuarded(this.#depthCell, 1);
     memory.storeGuarded(this.#ownerCell, me);
@@ -136,12 +136,17 @@ export class RecursiveLock {
   }
 
   /** The lock is held in the end, so that its statistics may be written. */
-  #wait(): void {
-    this.#owner.noteWaiting(1 + this.#index);
-    const since = this.#owner.clock.now();
+  #wait(site: number): void {
+    const owner = this.#owner;
+    owner.noteWaiting(1 + this.#index);
+    // An instrument looks, as it does for the watchdog: this is no access of the machine.
+    const heldAt = this.#memory.loadPrivate(this.#siteCell);
+    const since = owner.clock.now();
     this.#gate.waitForTurn();
-    recordDuration(this.#memory, this.#waits, this.#owner.clock.now() - since);
-    this.#owner.noteWaiting(0);
+    const nanos = owner.clock.now() - since;
+    recordDuration(this.#memory, this.#waits, nanos);
+    owner.lockWaits.note(this.#index, site, heldAt, nanos);
+    owner.noteWaiting(0);
   }
 
   // Sentences are made out of line, so that the paths above carry no text and allocate nothing.

@@ -5,6 +5,7 @@
  * exits to the hypervisor with a page fault (design 4). The operation in flight stands in public fields, where the
  * hypervisor's emulator finds it.
  */
+import { LockWaits } from "../locks/lock-waits.ts";
 import { Counter } from "../memory/counters.ts";
 import type { Layout } from "../memory/layout.ts";
 import type { Clock } from "../memory/clock.ts";
@@ -86,6 +87,7 @@ export class Vcpu {
   readonly nested: NestedPaging;
   readonly parking: Parking;
   readonly findings: Finding[] = [];
+  readonly lockWaits: LockWaits = new LockWaits();
   /** Set by the hypervisor that owns this vCPU. */
   exits: Exits | null = null;
   /** Set by the guest kernel that runs on it; null masks interrupts. */
@@ -113,7 +115,6 @@ export class Vcpu {
   faultLow = 0;
   faultHigh = 0;
   faultErrorCode = 0;
-
   /** Operations that the emulator may still execute before the guest resumes; 0 while the guest itself runs. */
   aheadLeft = 0;
 

@@ -1,6 +1,6 @@
-/** The locks of a run in the columns of Linux' /proc/lock_stat. */
-import type { LockRow } from "./stress-result.ts";
-import { count, micros, table } from "./text.ts";
+/** The locks of a run in the columns of Linux' /proc/lock_stat, and who waited for them where. The same for all engines. */
+import type { LockPlaces, LockRow, LockWaitRow } from "./stress-result.ts";
+import { count, micros, percent, table } from "./text.ts";
 
 const HEAD = [
   "lock",
@@ -18,7 +18,11 @@ const HEAD = [
   "\ntotal",
   "\navg",
   "owner\nchanges",
+  "held",
+  "waited\nfor",
 ];
+/** Rows of each breakdown of the waits. */
+const SHOWN = 5;
 
 /** The table, times in microseconds, hold times of the holds that were timed. */
 export function lockTable(locks: readonly LockRow[]): string {
@@ -40,6 +44,48 @@ export function lockTable(locks: readonly LockRow[]): string {
       micros(lock.holdtimeTotal),
       micros(lock.holdtimeAvg),
       count(lock.ownerChanges),
+      percent(lock.utilisation),
+      percent(lock.waitingShare),
     ]),
   );
+}
+
+/** Who waited for which lock where, most time first: by the places of both, and by vCPU. Empty when nobody waited. */
+export function waitTables(waits: readonly LockWaitRow[], places: LockPlaces): string[] {
+  if (waits.length === 0) return [];
+  const where = (site: string): string => placeName(site, places);
+  const bySite = summed(waits, ({ lock, site, heldAt }) => [lock, where(site), where(heldAt)]);
+  const byVcpu = summed(waits, ({ lock, vcpu }) => [lock, `vCPU ${String(vcpu)}`]);
+  return [
+    table(["waits for", "at", "while it is held at", "waits", "total"], bySite.slice(0, SHOWN).map(cells), 3),
+    table(["waits for", "of", "waits", "total"], byVcpu.slice(0, SHOWN).map(cells), 2),
+  ];
+}
+
+/** A place with the lines of source at which it takes locks, where they are known. */
+export function placeName(site: string, places: LockPlaces): string {
+  const lines = places[site];
+  return lines === undefined ? site : `${site} (${lines})`;
+}
+
+interface Sum {
+  readonly keys: readonly string[];
+  count: number;
+  nanos: number;
+}
+
+function summed(waits: readonly LockWaitRow[], keysOf: (row: LockWaitRow) => readonly string[]): Sum[] {
+  const sums = new Map<string, Sum>();
+  for (const row of waits) {
+    const keys = keysOf(row);
+    const sum = sums.get(keys.join("\n")) ?? { keys, count: 0, nanos: 0 };
+    sum.count += row.count;
+    sum.nanos += row.nanos;
+    sums.set(keys.join("\n"), sum);
+  }
+  return [...sums.values()].toSorted((a, b) => b.nanos - a.nanos);
+}
+
+function cells({ keys, count: times, nanos }: Sum): string[] {
+  return [...keys, count(times), micros(nanos)];
 }

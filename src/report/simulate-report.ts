@@ -1,8 +1,9 @@
 /** A sweep in virtual time as a text for people. */
-import { lockTable } from "./lock-table.ts";
+import { lockTable, waitTables } from "./lock-table.ts";
 import { outcomeText } from "./outcome-text.ts";
+import type { LockPlaces } from "./stress-result.ts";
 import type { LawRow, SimulateResult, SimulatedPoint } from "./simulate-result.ts";
-import { count, counted, indent, table } from "./text.ts";
+import { count, counted, indent, percent, table } from "./text.ts";
 import type { Paint } from "./text.ts";
 import { violationLines } from "./violation-lines.ts";
 
@@ -19,7 +20,7 @@ export function simulateReport(result: SimulateResult, paint: Paint): string {
     `${String(milliseconds)} ms of virtual time a point`,
     pointTable(points),
     ...scalingLines(result),
-    ...(last === undefined ? [] : [detailsOf(last, paint)]),
+    ...(last === undefined ? [] : [detailsOf(last, result.lockPlaces, paint)]),
     ...answerLines(result, paint),
     ...verdictLines(result, paint),
     "",
@@ -119,20 +120,13 @@ function sentence(lock: string, verb: "is" | "is not", points: readonly Simulate
   );
 }
 
-function detailsOf(point: SimulatedPoint, paint: Paint): string {
-  const { locks, spent } = point;
-  const sites = locks
-    .filter(({ topWaitingSite }) => topWaitingSite !== null)
-    .map(
-      ({ name, topWaitingSite, topHoldingSite, utilisation, waitingShare }) =>
-        `${name}: held ${percent(utilisation)}, waited for ${percent(waitingShare)}, most at ` +
-        `${topWaitingSite ?? ""} while held at ${topHoldingSite ?? ""}`,
-    );
+function detailsOf(point: SimulatedPoint, lockPlaces: LockPlaces, paint: Paint): string {
+  const { locks, waits, spent } = point;
   const rows = spent.filter(({ share }) => share >= SHOWN_SHARE).toSorted((a, b) => b.share - a.share);
   return [
     `${paint.bold(`locks at ${counted(point.vcpus, "vCPU")}, ${point.lock}`)} ${paint.faint("(times in µs)")}`,
     lockTable(locks),
-    ...(sites.length === 0 ? [] : [indent(sites.join("\n"))]),
+    ...waitTables(waits, lockPlaces),
     paint.bold("where the vCPUs' time goes"),
     table(
       ["", "times", "share"],
@@ -168,8 +162,4 @@ function brokenLine({ vcpus, lock }: SimulatedPoint, law: LawRow): string {
     `${counted(vcpus, "vCPU")}, ${lock}: the law of ${law.law}${where} does not hold: ` +
     `expected ${count(law.expected)}, measured ${count(law.measured)}`
   );
-}
-
-function percent(share: number): string {
-  return `${(share * 100).toFixed(1)} %`;
 }

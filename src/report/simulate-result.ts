@@ -1,5 +1,5 @@
 /** The result of `umbra simulate`. */
-import type { LockRow, Violation } from "./stress-result.ts";
+import type { LockPlaces, LockRow, LockWaitRow, Violation } from "./stress-result.ts";
 
 /** What was asked for. */
 export interface SimulateSettings {
@@ -24,17 +24,6 @@ export interface SpentRow {
   readonly nanos: number;
   /** Of the time of all vCPUs. */
   readonly share: number;
-}
-
-/** One lock, as `lock_stat` has it, every hold timed, with what only a simulation knows. */
-export interface SimulatedLockRow extends LockRow {
-  /** Part of the time that somebody held it. */
-  readonly utilisation: number;
-  /** Of the time of all vCPUs, the part that they wanted it without having it. */
-  readonly waitingShare: number;
-  /** The place that waited longest for it, and the place that it was held at meanwhile; null when nobody waited. */
-  readonly topWaitingSite: string | null;
-  readonly topHoldingSite: string | null;
 }
 
 /** A law of queues, checked on what was measured. */
@@ -74,7 +63,9 @@ export interface SimulatedPoint {
   /** Page-fault exits and all exits in that time. */
   readonly faults: number;
   readonly exits: number;
-  readonly locks: readonly SimulatedLockRow[];
+  readonly locks: readonly LockRow[];
+  /** What vCPUs waited for locks, of waits that ended in the window, in the order of vCPUs. */
+  readonly waits: readonly LockWaitRow[];
   readonly spent: readonly SpentRow[];
   readonly laws: readonly LawRow[];
   readonly violations: readonly Violation[];
@@ -118,4 +109,5 @@ export interface SimulateResult {
   readonly signal: string | null;
   readonly points: readonly SimulatedPoint[];
   readonly scaling: readonly ScalingRow[];
+  readonly lockPlaces: LockPlaces;
 }

@@ -1,5 +1,5 @@
 /** A stress run as a text for people. */
-import { lockTable } from "./lock-table.ts";
+import { lockTable, waitTables } from "./lock-table.ts";
 import { outcomeText } from "./outcome-text.ts";
 import type { RunSettings, StressResult, VcpuDiagnosis } from "./stress-result.ts";
 import { count, counted, indent, seconds, table } from "./text.ts";
@@ -15,6 +15,7 @@ export function stressReport(result: StressResult, paint: Paint): string {
     vcpuTable(result),
     `${paint.bold("locks")} ${paint.faint("(times in µs; holds are sampled, one in 64)")}`,
     lockTable(result.locks),
+    ...waitTables(result.waits, result.lockPlaces),
     `${paint.bold("counters")} ${paint.faint("(those that are not 0; umbra list --counters explains them)")}`,
     counterColumns(result.counters),
     ...watchLine(result),

@@ -89,7 +89,27 @@ export interface LockRow {
   readonly holdtimeAvg: number;
   /** Acquisitions by another vCPU than the last. */
   readonly ownerChanges: number;
+  /** Part of the time that somebody held it: where holds are sampled, as if all had been as long as those. */
+  readonly utilisation: number;
+  /** Of the time of all vCPUs, and of the toolstack, the part that they waited for it. */
+  readonly waitingShare: number;
+  /** The place that waited longest for it, and the place that it was held at meanwhile; null when nobody waited. */
+  readonly topWaitingSite: string | null;
+  readonly topHoldingSite: string | null;
 }
+
+/** Waits of one vCPU at one place for a lock that was held at another, when they began. */
+export interface LockWaitRow {
+  readonly lock: string;
+  readonly vcpu: number;
+  readonly site: string;
+  readonly heldAt: string;
+  readonly count: number;
+  readonly nanos: number;
+}
+
+/** For places that take locks, the lines of source in `src/hypervisor` at which they do. */
+export type LockPlaces = Readonly<Record<string, string>>;
 
 /** What the watchdog saw of one vCPU. */
 export interface VcpuDiagnosis {
@@ -153,6 +173,9 @@ export interface StressResult {
   /** Every counter, summed over all vCPUs and the toolstack. */
   readonly counters: Readonly<Record<string, number>>;
   readonly locks: readonly LockRow[];
+  /** What vCPUs waited for locks, in no order; not of workers that were lost. */
+  readonly waits: readonly LockWaitRow[];
+  readonly lockPlaces: LockPlaces;
   readonly violations: readonly Violation[];
   /** What each vCPU did last, if anything was wrong, else empty. */
   readonly recent: readonly RecentRow[];

@@ -49,6 +49,11 @@ export function micros(nanos: number): string {
   return value >= 10_000 ? count(value) : value.toFixed(2);
 }
 
+/** A part of a whole, in percent. */
+export function percent(share: number): string {
+  return `${(share * 100).toFixed(1)} %`;
+}
+
 /** A ratio; a dash where there is none. */
 export function ratio(value: number | null): string {
   if (value === null) return "-";

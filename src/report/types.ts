@@ -6,7 +6,9 @@ export type { ConformMismatch, ConformResult } from "./conform-result.ts";
 export type { CompareResult, CompareSide } from "./compare-result.ts";
 export type { ListResult } from "./list-result.ts";
 export type {
+  LockPlaces,
   LockRow,
+  LockWaitRow,
   RecentRow,
   WatchRow,
   RunSettings,
@@ -22,7 +24,6 @@ export type {
   SimulateOutcome,
   SimulateResult,
   SimulateSettings,
-  SimulatedLockRow,
   SimulatedPoint,
   SpentRow,
   UslFit,

@@ -112,6 +112,10 @@ test.concurrent.each([
     args: ["stress", COUNT, "--vs", "xen-9"],
     says: '--vs wants talk-before, talk, xen-3.3 or umbra, got "xen-9"',
   },
+  {
+    args: ["stress", COUNT, "--vs", "talk", "--folded", "waits.folded"],
+    says: "--folded and --vs: a comparison has no stacks of its own",
+  },
   { args: ["stress", COUNT, "--set", "prefetch"], says: '--set wants option=value, got "prefetch"' },
   { args: ["stress", COUNT, "--set", "prefetch=1"], says: '--set prefetch wants on or off, got "1"' },
   {

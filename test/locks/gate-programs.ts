@@ -10,6 +10,7 @@ import { gateOf } from "../../src/locks/gate.ts";
 import type { Gate, GateParts, LockKind } from "../../src/locks/gate.ts";
 import { LockCell, QueueCell, lockArea, queueNode } from "../../src/locks/lock-area.ts";
 import type { LockOwner, Waker } from "../../src/locks/lock-owner.ts";
+import { LockWaits } from "../../src/locks/lock-waits.ts";
 import { McsGate } from "../../src/locks/mcs.ts";
 import { TestAndSetGate } from "../../src/locks/test-and-set.ts";
 import { TicketGate } from "../../src/locks/ticket.ts";
@@ -44,6 +45,7 @@ export const ENTERED: number[] = [];
 class Visitor implements LockOwner, Waker {
   readonly id: number;
   readonly clock = { now: () => 0 };
+  readonly lockWaits = new LockWaits();
   readonly waiter: Waker = this;
   readonly #memory: SharedMemory;
   readonly #kernel = new Lock(KERNEL);

@@ -2,6 +2,7 @@
 import { HeldLocks } from "../../src/locks/held-locks.ts";
 import { RecursiveLock } from "../../src/locks/lock.ts";
 import type { LockKind } from "../../src/locks/gate.ts";
+import { LockWaits } from "../../src/locks/lock-waits.ts";
 import type { LockOwner } from "../../src/locks/lock-owner.ts";
 import type { LockName } from "../../src/locks/lock-class.ts";
 import { layOut } from "../../src/memory/layout.ts";
@@ -54,6 +55,7 @@ export class TestVcpu implements LockOwner {
   readonly waiter: Waiter;
   readonly clock = new StepClock(1000);
   readonly held: HeldLocks;
+  readonly lockWaits = new LockWaits();
   /** Names of the checks that failed, and what they said. */
   readonly checks: string[] = [];
   readonly messages: string[] = [];

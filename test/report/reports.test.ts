@@ -18,9 +18,15 @@ test("a healthy run", () => {
       2     toolstack  finished           7           1       0           0
       all                         3,000,000     303,767   4,500         456
     locks (times in µs; holds are sampled, one in 64)
-      lock       con-  conten-  waittime                                      acq-   acqui-  holdtime                        owner
-              bounces    tions       min     max   total      avg   p99 <  bounces  sitions       min   max   total   avg  changes
-      paging       12       12      1.20  34,568  45,679  3806.57  33,554       34    5,678      0.33  7.89  123.46  1.40       34
+      lock       con-  conten-  waittime                                      acq-   acqui-  holdtime                        owner    held  waited
+              bounces    tions       min     max   total      avg   p99 <  bounces  sitions       min   max   total   avg  changes             for
+      paging       12       12      1.20  34,568  45,679  3806.57  33,554       34    5,678      0.33  7.89  123.46  1.40       34  12.3 %   4.6 %
+      waits for  at                                     while it is held at                    waits    total
+      paging     page_fault (shadow/fault.ts:119, 133)  invlpg (shadow/invlpg.ts:45)               9   40,000
+      paging     domctl                                 page_fault (shadow/fault.ts:119, 133)      3  5678.90
+      waits for  of      waits   total
+      paging     vCPU 1      5  30,000
+      paging     vCPU 0      7  15,679
     counters (those that are not 0; umbra list --counters explains them)
       fault                          4,500   tlb_hits                   2,990,000
       prefetch                          31   exits                          4,501
@@ -40,9 +46,15 @@ test("a run that is stuck", () => {
       2     toolstack  finished           7           1       0           0
       all                         3,000,000     303,767   4,500         456
     locks (times in µs; holds are sampled, one in 64)
-      lock       con-  conten-  waittime                                      acq-   acqui-  holdtime                        owner
-              bounces    tions       min     max   total      avg   p99 <  bounces  sitions       min   max   total   avg  changes
-      paging       12       12      1.20  34,568  45,679  3806.57  33,554       34    5,678      0.33  7.89  123.46  1.40       34
+      lock       con-  conten-  waittime                                      acq-   acqui-  holdtime                        owner    held  waited
+              bounces    tions       min     max   total      avg   p99 <  bounces  sitions       min   max   total   avg  changes             for
+      paging       12       12      1.20  34,568  45,679  3806.57  33,554       34    5,678      0.33  7.89  123.46  1.40       34  12.3 %   4.6 %
+      waits for  at                                     while it is held at                    waits    total
+      paging     page_fault (shadow/fault.ts:119, 133)  invlpg (shadow/invlpg.ts:45)               9   40,000
+      paging     domctl                                 page_fault (shadow/fault.ts:119, 133)      3  5678.90
+      waits for  of      waits   total
+      paging     vCPU 1      5  30,000
+      paging     vCPU 0      7  15,679
     counters (those that are not 0; umbra list --counters explains them)
       fault                          4,500   tlb_hits                   2,990,000
       prefetch                          31   exits                          4,501

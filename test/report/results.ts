@@ -14,7 +14,8 @@ const SETTINGS: RunSettings = {
   options: { pages: 64 },
 };
 
-const PAGING: LockRow = {
+/** One lock that was waited for. */
+export const PAGING: LockRow = {
   name: "paging",
   conBounces: 12,
   contentions: 12,
@@ -31,6 +32,10 @@ const PAGING: LockRow = {
   holdtimeTotal: 123_456,
   holdtimeAvg: 1_402.9,
   ownerChanges: 34,
+  utilisation: 0.123,
+  waitingShare: 0.0456,
+  topWaitingSite: "page_fault",
+  topHoldingSite: "invlpg",
 };
 
 /** A run of two vCPUs and a toolstack that found nothing. */
@@ -80,6 +85,12 @@ export const HEALTHY: StressResult = {
   ],
   counters: { fault: 4_500, prefetch: 31, mmio: 0, tlb_hits: 2_990_000, exits: 4_501 },
   locks: [PAGING],
+  waits: [
+    { lock: "paging", vcpu: 1, site: "page_fault", heldAt: "invlpg", count: 5, nanos: 30_000_000 },
+    { lock: "paging", vcpu: 0, site: "page_fault", heldAt: "invlpg", count: 4, nanos: 10_000_000 },
+    { lock: "paging", vcpu: 0, site: "domctl", heldAt: "page_fault", count: 3, nanos: 5_678_900 },
+  ],
+  lockPlaces: { page_fault: "shadow/fault.ts:119, 133", invlpg: "shadow/invlpg.ts:45" },
   violations: [],
   recent: [],
   watch: null,

@@ -6,6 +6,7 @@
 import { AccessKind } from "../coroutine/accessors.ts";
 import { DURATION_BUCKETS, LockCell } from "../../locks/lock-area.ts";
 import { LockSite } from "../../locks/lock-class.ts";
+import { LockWaits } from "../../locks/lock-waits.ts";
 import { LOCK_NAMES, LOCK_WORDS, QUEUE_NODE_WORDS } from "../../memory/layout.ts";
 import type { Layout } from "../../memory/layout.ts";
 
@@ -56,14 +57,13 @@ export class LockAccount {
   /** Integrals over the clock: of the vCPUs that want or have it, and of whether somebody has it. */
   population = 0;
   busy = 0;
-  /** Waiting time by the place that waited, and by the place that was held at the time when it began. */
-  readonly waitedAt: Float64Array = new Float64Array(SITES);
-  readonly waitedFor: Float64Array = new Float64Array(SITES);
 }
 
 /** All locks of a machine. */
 export class LockWatch {
   accounts: readonly LockAccount[] = [];
+  /** Of each vCPU, the waits that ended in the window. */
+  readonly waits: readonly LockWaits[];
   readonly #view: Int32Array;
   readonly #offset: number;
   /** Nodes of queues, from the first up to and without the last. */
@@ -88,6 +88,7 @@ export class LockWatch {
     this.#queues = regions.queues.offset;
     this.#queuesEnd = this.#queues + regions.queues.words;
     this.#threads = threads;
+    this.waits = Array.from({ length: threads }, () => new LockWaits());
     this.#since = new Int32Array(LOCKS * threads).fill(NEVER);
     this.#blocked = new Uint8Array(LOCKS * threads);
     this.#heldBy = new Uint8Array(LOCKS * threads);
@@ -170,9 +171,7 @@ export class LockWatch {
     if (isOther) account.conBounces++;
     account.waits.note(time - since);
     const site = this.#view[this.#offset + lock * LOCK_WORDS + SITE] ?? 0;
-    account.waitedAt[site] = (account.waitedAt[site] ?? 0) + time - since;
-    const holder = this.#heldBy[at] ?? 0;
-    account.waitedFor[holder] = (account.waitedFor[holder] ?? 0) + time - since;
+    this.waits[thread]?.note(lock, site, this.#heldBy[at] ?? 0, time - since);
   }
 
   #released(lock: number, account: LockAccount, time: number): void {
@@ -196,5 +195,6 @@ export class LockWatch {
 
   #forget(): void {
     this.accounts = LOCK_NAMES.map(() => new LockAccount());
+    for (const waits of this.waits) waits.forget();
   }
 }

@@ -1,9 +1,9 @@
 /** What a simulation measured, put into the form of its result. */
 import { percentileOfBuckets } from "../../locks/lock-statistics.ts";
-import { lockSiteName } from "../../locks/lock-class.ts";
 import { COUNTER_NAMES, Counter } from "../../memory/counters.ts";
 import { LOCK_NAMES } from "../../memory/layout.ts";
-import type { LawRow, SimulatedLockRow, SimulatedPoint, SpentRow, Violation } from "../../report/types.ts";
+import type { LawRow, LockRow, SimulatedPoint, SpentRow, Violation } from "../../report/types.ts";
+import { waitRows, withWaits } from "../lock-waits.ts";
 import { SOURCE_NAMES } from "./cache-lines.ts";
 import { checkLaws } from "./laws.ts";
 import type { LockAccount } from "./lock-watch.ts";
@@ -42,6 +42,7 @@ export function pointOf(
   const rounds = after.rounds - before.rounds;
   const all = nanos * vcpus;
   const accounts = SCHEDULER.locks?.accounts ?? [];
+  const waits = (SCHEDULER.locks?.waits ?? []).flatMap((each, vcpu) => waitRows(vcpu, each.list()));
   const count = (counter: number): number => (after.counters[counter] ?? 0) - (before.counters[counter] ?? 0);
   return {
     ...base,
@@ -55,7 +56,8 @@ export function pointOf(
     utilisation: (accounts[LOCK_NAMES.indexOf("paging")]?.busy ?? 0) / nanos,
     faults: count(Counter.demand_faults),
     exits: count(Counter.exits),
-    locks: accounts.map((account, index) => lockRow(account, index, { nanos, all })),
+    locks: accounts.map((account, index) => withWaits(lockRow(account, index, { nanos, all }), waits)),
+    waits,
     spent: spentRows(task, before, after),
     laws: lawsOf(accounts, before, after),
   };
@@ -82,6 +84,7 @@ function nothing(
     faults: 0,
     exits: 0,
     locks: [],
+    waits: [],
     spent: [],
     laws: [],
   };
@@ -103,7 +106,7 @@ function lockRow(
   account: LockAccount,
   index: number,
   { nanos, all }: { readonly nanos: number; readonly all: number },
-): SimulatedLockRow {
+): LockRow {
   const { waits, holds } = account;
   return {
     name: LOCK_NAMES[index] ?? "",
@@ -124,14 +127,9 @@ function lockRow(
     ownerChanges: account.ownerChanges,
     utilisation: account.busy / nanos,
     waitingShare: account.wanted / all,
-    topWaitingSite: topSite(account.waitedAt),
-    topHoldingSite: topSite(account.waitedFor),
+    topWaitingSite: null,
+    topHoldingSite: null,
   };
-}
-
-function topSite(nanos: Float64Array): string | null {
-  const most = Math.max(...nanos);
-  return most === 0 ? null : lockSiteName(nanos.indexOf(most));
 }
 
 /** Where the vCPUs' time went: accesses by where their line was, what was counted, and waiting. */

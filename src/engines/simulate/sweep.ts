@@ -5,6 +5,7 @@ import { Piscina } from "piscina";
 import type { SimulateOutcome, SimulateResult } from "../../report/types.ts";
 import { UsageError } from "../errors.ts";
 import { firstLine } from "../usage.ts";
+import { lockPlaces } from "../lock-waits.ts";
 import type { PointAnswer, PointTask } from "./point-task.ts";
 import { scalingRows } from "./scaling.ts";
 import type { SimulatePlan } from "./simulate-plan.ts";
@@ -38,6 +39,7 @@ export async function runSimulate(plan: SimulatePlan, hooks: SweepHooks = {}): P
     signal: hooks.interruption?.aborted === true ? String(hooks.interruption.reason) : null,
     points: measured,
     scaling: scalingRows(measured),
+    lockPlaces: lockPlaces(measured.flatMap(({ waits }) => waits)),
   };
 }
 

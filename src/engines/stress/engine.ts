@@ -6,7 +6,7 @@
 import type { LockRow, StressResult, VcpuRow } from "../../report/types.ts";
 import { Crew } from "./crew.ts";
 import type { StressPlan } from "./plan.ts";
-import { rate } from "./result.ts";
+import { finishedLocks, rate } from "./result.ts";
 import { runWith } from "./run.ts";
 import type { StressHooks } from "./run.ts";
 
@@ -92,6 +92,7 @@ function joined(first: StressResult, second: StressResult): StressResult {
   const seconds = first.seconds + second.seconds;
   const operations = first.operations + second.operations;
   const faults = first.faults + second.faults;
+  const waits = [...first.waits, ...second.waits];
   return {
     ...second,
     seconds,
@@ -106,7 +107,13 @@ function joined(first: StressResult, second: StressResult): StressResult {
     counters: Object.fromEntries(
       Object.entries(second.counters).map(([name, value]) => [name, value + (first.counters[name] ?? 0)]),
     ),
-    locks: second.locks.map((row, index) => joinedLock(first.locks[index] ?? row, row)),
+    locks: finishedLocks(
+      second.locks.map((row, index) => joinedLock(first.locks[index] ?? row, row)),
+      waits,
+      { seconds, threads: second.vcpus.length },
+    ),
+    waits,
+    lockPlaces: { ...first.lockPlaces, ...second.lockPlaces },
     violations: [...first.violations, ...second.violations],
   };
 }
@@ -131,7 +138,7 @@ function joinedLock(first: LockRow, second: LockRow): LockRow {
   const holdtimeTotal = first.holdtimeTotal + second.holdtimeTotal;
   const ownerChanges = first.ownerChanges + second.ownerChanges;
   return {
-    name: second.name,
+    ...second,
     conBounces: contentions,
     contentions,
     waittimeMin: least([first.contentions, first.waittimeMin], [second.contentions, second.waittimeMin]),

@@ -7,6 +7,7 @@ import type { GuestFormat, Scenario, ScenarioOptions } from "../../guest/scenari
 import { Machine } from "../../hypervisor/machine.ts";
 import type { HostedVcpu, MachineHandle } from "../../hypervisor/machine.ts";
 import type { Finding, Vcpu } from "../../machine/vcpu.ts";
+import type { LockWait } from "../../locks/lock-waits.ts";
 import { vcpuId } from "../../memory/units.ts";
 import { RealClock } from "../real-clock.ts";
 import type { ReplayTask } from "../replay/replay-vcpu.ts";
@@ -56,6 +57,7 @@ export interface MemberReport {
   /** Of the toolstack: calls made. */
   readonly calls: number;
   readonly findings: readonly Finding[];
+  readonly waits: readonly LockWait[];
 }
 
 /** Sent at once when something is found, so that it survives the worker. */
@@ -106,6 +108,7 @@ function host(machine: Machine, { member, run }: MemberTask, send: Send): Hosted
 async function runPart(hosted: HostedVcpu, control: Control, part: () => ProgramEnd): Promise<MemberReport> {
   const { vcpu, paging } = hosted;
   passGate(control);
+  vcpu.lockWaits.forget();
   let end: MemberReport["end"];
   let error: string | null = null;
   try {
@@ -119,10 +122,11 @@ async function runPart(hosted: HostedVcpu, control: Control, part: () => Program
   // A guest that panicked, and one whose kernel threw, does not go on: the others need not wait for the time to pass.
   if (end === "panicked" || end === "threw") control.write(ControlCell.over, 1);
   vcpu.stop();
+  const waits = vcpu.lockWaits.list();
   control.setBits(ControlCell.left, 1 << vcpu.id);
   control.waitWhile(ControlCell.wayOut, WayOut.wait);
   if (control.read(ControlCell.wayOut) === WayOut.tearDown) paging.teardownVcpu();
-  return { end, error, calls: 0, findings: vcpu.findings.slice() };
+  return { end, error, calls: 0, findings: vcpu.findings.slice(), waits };
 }
 
 function runVcpu(
@@ -152,6 +156,7 @@ async function runToolstack(
   const domain = machine.createToolstack(new RealClock());
   const toolstack = new WorkerToolstack(machine, control, domain, seed);
   passGate(control);
+  domain.base.vcpu.lockWaits.forget();
   control.write(ControlCell.toolstack, ToolstackState.running);
   let error: string | null = null;
   try {
@@ -164,7 +169,8 @@ async function runToolstack(
   await rejectionsHeard();
   control.write(ControlCell.toolstack, ToolstackState.ended);
   const end = error === null ? "finished" : "threw";
-  return { end, error, calls: toolstack.calls, findings: domain.findings.slice() };
+  const waits = domain.base.vcpu.lockWaits.list();
+  return { end, error, calls: toolstack.calls, findings: domain.findings.slice(), waits };
 }
 
 /** Does not come back when a program left a rejected promise behind: Node then ends the thread with its error. */

@@ -4,12 +4,14 @@ import { Counter } from "../../memory/counters.ts";
 import { LOCK_NAMES } from "../../memory/layout.ts";
 import type { Layout } from "../../memory/layout.ts";
 import type { SharedMemory } from "../../memory/shared-memory.ts";
-import type { LockRow, VcpuRow } from "../../report/types.ts";
+import type { LockRow, LockWaitRow, VcpuRow } from "../../report/types.ts";
+import { waitRows, withWaits } from "../lock-waits.ts";
 import type { Member } from "./crew.ts";
 import type { Heartbeats } from "./heartbeats.ts";
 import type { Meter } from "./meter.ts";
 
 const PERCENT = 99;
+const NANOS = 1e9;
 
 /** A row for each lock of the machine. Exact while nobody runs. */
 export function lockRows(memory: SharedMemory, layout: Layout): LockRow[] {
@@ -32,8 +34,36 @@ export function lockRows(memory: SharedMemory, layout: Layout): LockRow[] {
       holdtimeTotal: lock.holdNanosTotal,
       holdtimeAvg: rate(lock.holdNanosTotal, lock.holdSamples),
       ownerChanges: lock.ownerChanges,
+      utilisation: 0,
+      waitingShare: 0,
+      topWaitingSite: null,
+      topHoldingSite: null,
     };
   });
+}
+
+/** The rows of a run of so many seconds, with what only its end tells: shares of the time of its threads, and who waited. */
+export function finishedLocks(
+  rows: readonly LockRow[],
+  waits: readonly LockWaitRow[],
+  { seconds, threads }: { readonly seconds: number; readonly threads: number },
+): LockRow[] {
+  const nanos = seconds * NANOS;
+  return rows.map((row) =>
+    withWaits(
+      {
+        ...row,
+        utilisation: rate(row.holdtimeAvg * row.acquisitions, nanos),
+        waitingShare: rate(row.waittimeTotal, nanos * threads),
+      },
+      waits,
+    ),
+  );
+}
+
+/** What the threads of a run waited for locks. */
+export function memberWaits(members: readonly Member[]): LockWaitRow[] {
+  return members.flatMap(({ task, report }) => waitRows(task.member, report?.waits ?? []));
 }
 
 /** A row for each vCPU, and one for the toolstack if there is one. */

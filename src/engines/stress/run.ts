@@ -6,6 +6,7 @@
 /* oxlint-disable no-await-in-loop -- these loops poll: one look comes after another */
 import { setTimeout as pause } from "node:timers/promises";
 import type { Worker } from "node:worker_threads";
+import { lockPlaces } from "../lock-waits.ts";
 import { resetLockStatistics } from "../../locks/lock-statistics.ts";
 import { LOCK_NAMES } from "../../memory/layout.ts";
 import type {
@@ -25,7 +26,7 @@ import { confirmed } from "./diagnosis.ts";
 import type { StressPlan } from "./plan.ts";
 import { recentRows } from "./recent.ts";
 import { watchpointsSet } from "./watchpoints.ts";
-import { lockRows, rate, vcpuRows } from "./result.ts";
+import { finishedLocks, lockRows, memberWaits, rate, vcpuRows } from "./result.ts";
 import { Roll } from "./roll.ts";
 import { Stopwatch } from "./stopwatch.ts";
 
@@ -324,6 +325,7 @@ class StressRun {
     const faults = ofVcpus.reduce((sum, row) => sum + row.faults, 0);
     const { interruption } = this.#hooks;
     const violations = this.#allViolations(findings).slice(0, VIOLATIONS_MAX);
+    const waits = memberWaits(this.#roll.members);
     const isWell = violations.length === 0 && this.#outcome === "completed";
     return {
       engine: "stress",
@@ -342,7 +344,9 @@ class StressRun {
       faultsPerSecond: rate(faults, seconds),
       vcpus,
       counters: { ...meter.sums(), operations },
-      locks: this.#locks,
+      locks: finishedLocks(this.#locks, waits, { seconds, threads: vcpus.length }),
+      waits,
+      lockPlaces: lockPlaces(waits),
       violations,
       watch: this.#watchRow(),
       recent: isWell ? [] : recentRows(this.#booted.machine),

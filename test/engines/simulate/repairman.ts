@@ -2,6 +2,7 @@
 import { HeldLocks } from "../../../src/locks/held-locks.ts";
 import { RecursiveLock } from "../../../src/locks/lock.ts";
 import type { LockKind } from "../../../src/locks/gate.ts";
+import { LockWaits } from "../../../src/locks/lock-waits.ts";
 import type { LockOwner } from "../../../src/locks/lock-owner.ts";
 import { LockSite } from "../../../src/locks/lock-class.ts";
 import type { Clock } from "../../../src/memory/clock.ts";
@@ -29,6 +30,7 @@ class Customer implements LockOwner {
   readonly id: number;
   readonly waiter: Waiter;
   readonly clock: Clock;
+  readonly lockWaits = new LockWaits();
 
   constructor(id: number, waiter: Waiter, clock: Clock) {
     this.id = id;
