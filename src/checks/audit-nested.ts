@@ -5,6 +5,7 @@ import { mfn } from "../memory/units.ts";
 import { VcpuCell } from "../memory/vcpu-area.ts";
 import { frameOfEntry } from "../machine/entry.ts";
 import { entryText } from "../hypervisor/describe-walk.ts";
+import { isReadOnlyEntry, p2mTypeName, typeInP2mEntry } from "../hypervisor/p2m-type.ts";
 import { ShadowType } from "../hypervisor/shadow/shadow-type.ts";
 import { UNDER_LOCK } from "./invariant.ts";
 import type { Invariant } from "./invariant.ts";
@@ -85,6 +86,8 @@ export const p2mTablesFollowP2m: Invariant = {
       const given = p2m.mappedFrameOf(gfn);
       if (given !== frame)
         yield `hardware finds ${hex(frame)} at gfn ${hex(gfn)}, the p2m has ${given < 0 ? "none" : hex(given)}`;
+      if ((low & WRITABLE) !== 0 && isReadOnlyEntry(p2m.entryOf(gfn)))
+        yield `hardware may write gfn ${hex(gfn)}, which is ${p2mTypeName(typeInP2mEntry(p2m.entryOf(gfn)))}`;
     }
     let memory = 0;
     for (let gfn = 0; gfn < p2m.ramPages; gfn++) if (p2m.mappedFrameOf(gfn) >= 0) memory++;

@@ -30,6 +30,7 @@ import { p2mTablesAreCounted, p2mTablesFollowP2m } from "./audit-nested.ts";
 import { outOfSyncPagesHaveSlots, outOfSyncWritersAreRecorded } from "./audit-out-of-sync.ts";
 import { rootsAreLoaded } from "./audit-roots.ts";
 import { cachedTablesAreTables, tlbsMapGuestMemory, tlbsRespectPagetables } from "./audit-tlb.ts";
+import { readOnlyPagesAreProtected } from "./audit-types.ts";
 import { vramChangesAreSeen, vramMappingsAreTrue } from "./audit-vram.ts";
 import type { AuditView } from "./audit-view.ts";
 import type { Invariant } from "./invariant.ts";
@@ -43,6 +44,7 @@ export const INVARIANTS: readonly Invariant[] = [
   cachedTablesAreTables,
   entriesGrantNoMore,
   leavesFollowP2m,
+  readOnlyPagesAreProtected,
   magicEntriesAreTrue,
   upperEntriesFollowGuest,
   rootsAreLoaded,

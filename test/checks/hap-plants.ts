@@ -1,4 +1,5 @@
 /** Faults in the p2m tables that hardware walks in hap mode, for the invariants that are about those. */
+import { P2mType } from "../../src/hypervisor/p2m-type.ts";
 import { ShadowType } from "../../src/hypervisor/shadow/shadow-type.ts";
 import { DomainCell } from "../../src/memory/domain-area.ts";
 import { mfn } from "../../src/memory/units.ts";
@@ -48,6 +49,15 @@ export const HAP_PLANTS: Readonly<Record<string, readonly Plant[]>> = {
       paging: "hap",
       plant: (machine) => changeP2m(machine, PAGE, 1, () => 0),
       says: /^the p2m has memory at 256 gfns, its tables map 255$/,
+    },
+    {
+      what: "an entry that lets read-only memory be written",
+      paging: "hap",
+      plant: (machine) => {
+        machine.toolstack.types.setType(PAGE, P2mType.ramRo);
+        changeP2m(machine, PAGE, 1, (low) => low | 2);
+      },
+      says: /^hardware may write gfn 0x80, which is ram_ro$/,
     },
     {
       what: "an upper entry that withholds a right",

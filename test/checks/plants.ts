@@ -1,4 +1,5 @@
 /** For each invariant of the audit, faults that it and nothing else must find. */
+import { P2mType } from "../../src/hypervisor/p2m-type.ts";
 import { hashBucket } from "../../src/hypervisor/shadow/hash.ts";
 import { SLOTS } from "../../src/hypervisor/shadow/out-of-sync-slots.ts";
 import { ShadowType } from "../../src/hypervisor/shadow/shadow-type.ts";
@@ -297,6 +298,23 @@ export const PLANTS: Readonly<Record<string, readonly Plant[]>> = {
       plant: (machine) =>
         changeShadow(machine, leafCell(machine, machine.direct((PAGE + 4) * 4096)), (low) => low & ~4),
       says: /^fl1_64 shadow 0x[0-9a-f]+ of 0x0 entry 132 lacks rights of a superpage/,
+    },
+  ],
+  "read-only-pages-are-protected": [
+    {
+      what: "a page whose type alone was changed",
+      plant: (machine) => {
+        machine.machine.p2m.writeEntry(PAGE, machine.frame(PAGE), P2mType.ramRo);
+      },
+      says: /^l1_64 shadow 0x[0-9a-f]+ entry 0 lets gfn 0x80, which is ram_ro, be written$/,
+    },
+    {
+      what: "a TLB that lets a page be written whose writes are to be noted",
+      plant: (machine) => {
+        machine.toolstack.types.setType(PAGE, P2mType.ramLogdirty);
+        machine.cpu.vcpu.tlb.insert(0x7000_0000, 0, machine.frame(PAGE), TlbFlag.writable);
+      },
+      says: /^vCPU 0 can write gfn 0x80, which is ram_logdirty, through its TLB, page 0x[0-9a-f]+$/,
     },
   ],
   "magic-entries-are-true": [

@@ -33,6 +33,8 @@ const ALL = [
   "M21",
   "M22",
   "M23",
+  "M24",
+  "M25",
 ];
 /** Those that a few thousand executions are enough for; what each is found by is its row's business. */
 const QUICK = [
@@ -52,6 +54,8 @@ const QUICK = [
   "M20",
   "M21",
   "M22",
+  "M24",
+  "M25",
 ];
 const MINUTES = 60_000;
 
