@@ -95,7 +95,7 @@ function summary(result: ExploreResult): string[] {
       `(${count(result.stepsMean)} on average), ${counted(points, "scheduling point")} ` +
       `in ${seconds(result.seconds)} on ${counted(result.workers, "core")}: ${count(pointsPerSecond)} a second`,
     `${counted(traces.distinct, "distinct trace")} among ${count(traces.hashed)} that were hashed; ` +
-      `${count(traces.newInLastTenth)} of the last tenth were new`,
+      `${count(traces.newInLastTenth)} of the last tenth ${traces.newInLastTenth === 1 ? "was" : "were"} new`,
   ];
   if (capped > 0)
     lines.push(
