@@ -96,11 +96,11 @@ function best(world: World): Rate {
 async function calibrationWorld(areThereFromTheStart: boolean): Promise<World> {
   const { address } = registerCoroutines([
     PROGRAM_URL,
-    new URL("../src/engines/explore/model.ts", import.meta.url).href,
+    new URL("../src/engines/coroutine/model.ts", import.meta.url).href,
   ]);
   const { reorder3, setter, checker } = await import(address(PROGRAM_URL));
   const first = areThereFromTheStart ? [setter, setter, checker] : [reorder3];
-  const model = await import(address(new URL("../src/engines/explore/model.ts", import.meta.url).href));
+  const model = await import(address(new URL("../src/engines/coroutine/model.ts", import.meta.url).href));
   const memory = model.SharedMemory.attach(SharedMemory.create(ProgramWorld.cells).handle);
   SCHEDULER.adopt(memory.view);
   let program = new ProgramWorld(memory);

@@ -9,7 +9,7 @@ import { countOf } from "../../src/engines/explore/strategies/thread-set.ts";
 import type { StrategyName, StrategyOptions } from "../../src/engines/explore/strategies/catalogue.ts";
 import type { Learnt, Search, Strategy } from "../../src/engines/explore/strategy.ts";
 import { SharedMemory } from "../../src/memory/shared-memory.ts";
-import type * as Model from "../../src/engines/explore/model.ts";
+import type * as Model from "../../src/engines/coroutine/model.ts";
 import { PaperPct } from "./paper-pct.ts";
 import { TraceHash } from "../../src/engines/explore/trace-hash.ts";
 import { TraceForm } from "./trace-form.ts";
@@ -67,7 +67,7 @@ export interface Observed {
 
 const OUTCOME_CELLS = 8;
 const FOLDER = new URL("programs/", import.meta.url);
-const MODEL = new URL("../../src/engines/explore/model.ts", import.meta.url).href;
+const MODEL = new URL("../../src/engines/coroutine/model.ts", import.meta.url).href;
 
 const urls = readdirSync(FOLDER).map((file) => new URL(file, FOLDER).href);
 const coroutines = registerCoroutines([...urls, MODEL]);

@@ -2,7 +2,7 @@
 import { parentPort } from "node:worker_threads";
 import { registerCoroutines } from "../../src/engines/coroutine/hook.ts";
 import { execute, keyOfFailure } from "../../src/engines/explore/execution.ts";
-import type * as Model from "../../src/engines/explore/model.ts";
+import type * as Model from "../../src/engines/coroutine/model.ts";
 import { CheckList } from "../../src/engines/explore/checks/check-list.ts";
 import { LockCheck } from "../../src/engines/explore/checks/lock-check.ts";
 import { ProgramRaceCheck } from "../../src/engines/explore/checks/program-race-check.ts";
@@ -25,7 +25,7 @@ import type { ProgramRequest, RunRequest, RunResult } from "./explorer.ts";
 
 resolveUmbraName();
 const here = (path: string): string => new URL(path, import.meta.url).href;
-const model = here("../../src/engines/explore/model.ts");
+const model = here("../../src/engines/coroutine/model.ts");
 const faults = here("planted/faults.ts");
 const programs = here("planted/programs.ts");
 const scenarios = [

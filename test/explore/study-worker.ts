@@ -2,7 +2,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { registerCoroutines } from "../../src/engines/coroutine/hook.ts";
 import { execute, keyOfFailure, replay } from "../../src/engines/explore/execution.ts";
-import type * as Model from "../../src/engines/explore/model.ts";
+import type * as Model from "../../src/engines/coroutine/model.ts";
 import { ProgramWorld, asCoroutine } from "../../src/engines/explore/program-world.ts";
 import { SCHEDULER } from "../../src/engines/explore/scheduler.ts";
 import { createStrategy } from "../../src/engines/explore/strategies/catalogue.ts";
@@ -31,7 +31,7 @@ const EXECUTIONS_MAX = 20_000;
 
 async function run({ file, program, seed }: StudyOrder): Promise<StudyAnswer> {
   const url = new URL(`programs/${file}.ts`, import.meta.url).href;
-  const modelUrl = new URL("../../src/engines/explore/model.ts", import.meta.url).href;
+  const modelUrl = new URL("../../src/engines/coroutine/model.ts", import.meta.url).href;
   const { address } = registerCoroutines([url, modelUrl]);
   const main = ((await import(address(url))) as Record<string, (world: ProgramWorld) => void>)[program];
   const model = (await import(address(modelUrl))) as typeof Model;

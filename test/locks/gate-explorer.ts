@@ -2,7 +2,7 @@
 import { parentPort } from "node:worker_threads";
 import { AccessKind } from "../../src/engines/coroutine/accessors.ts";
 import { registerCoroutines } from "../../src/engines/coroutine/hook.ts";
-import type * as Model from "../../src/engines/explore/model.ts";
+import type * as Model from "../../src/engines/coroutine/model.ts";
 import { ProgramWorld, asCoroutine } from "../../src/engines/explore/program-world.ts";
 import { Ending, SCHEDULER } from "../../src/engines/explore/scheduler.ts";
 import type { Observer, Scheduler } from "../../src/engines/explore/scheduler.ts";
@@ -34,7 +34,7 @@ export interface GateAnswer {
 }
 
 const here = (path: string): string => new URL(path, import.meta.url).href;
-const model = here("../../src/engines/explore/model.ts");
+const model = here("../../src/engines/coroutine/model.ts");
 const { address } = registerCoroutines([model, here("gate-programs.ts")]);
 const { SharedMemory: CoroutineMemory } = (await import(address(model))) as typeof Model;
 const { visitors, ORDER, ENTERED, LAYOUT, LOCK, INSIDE, WORDS } = (await import(

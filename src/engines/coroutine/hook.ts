@@ -26,7 +26,7 @@ const SUBSTITUTES: ReadonlyMap<string, string> = new Map([
 /** Code that runs between scheduling points and is never rewritten: the engine's own. */
 const OWN_URL = new URL("..", import.meta.url).href;
 const RAW_URL = new URL("../explore/raw-access.ts", import.meta.url).href;
-const MODEL_ENTRY_URL = new URL("../explore/model.ts", import.meta.url).href;
+const MODEL_ENTRY_URL = new URL("model.ts", import.meta.url).href;
 
 /** A module cannot be translated; the message has one line for each reason. */
 export class RefusedError extends Error {

@@ -6,7 +6,7 @@ import type { ModuleCode } from "../coroutine/syntax.ts";
 import { UsageError } from "../errors.ts";
 import { importLoadedScenario } from "../scenario-files.ts";
 import { makeChecks } from "./checks/scenario-checks.ts";
-import type * as Model from "./model.ts";
+import type * as Model from "../coroutine/model.ts";
 import type { Mutant } from "./mutants/mutant.ts";
 import { loadingError, wantFile } from "./program/loading-error.ts";
 import { UserWorld } from "./program/user-world.ts";
@@ -17,7 +17,7 @@ import type { ScenarioSetup } from "./scenario-world.ts";
 import type { ExploreTarget, ProgramTarget, ScenarioTarget } from "./target.ts";
 import type { World } from "./world.ts";
 
-const MODEL_URL = new URL("model.ts", import.meta.url).href;
+const MODEL_URL = new URL("../coroutine/model.ts", import.meta.url).href;
 const HASH_DIGITS = 8;
 
 /** A world, and the code that it runs. */

@@ -13,7 +13,7 @@ import type { Finding } from "../../machine/vcpu.ts";
 import { vcpuId } from "../../memory/units.ts";
 import { VcpuCell, vcpuArea } from "../../memory/vcpu-area.ts";
 import { isDestroyed, locksLeftHeld } from "../stress/audit.ts";
-import type * as Model from "./model.ts";
+import type * as Model from "../coroutine/model.ts";
 import { asCoroutine } from "./program-world.ts";
 import type { Failure } from "./program-world.ts";
 import { Ending, SCHEDULER } from "./scheduler.ts";

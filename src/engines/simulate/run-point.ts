@@ -2,7 +2,7 @@
 import { registerCoroutines } from "../coroutine/hook.ts";
 import { RefusedError } from "../coroutine/hook.ts";
 import { UsageError } from "../errors.ts";
-import type * as Model from "../explore/model.ts";
+import type * as Model from "../coroutine/model.ts";
 import { importLoadedScenario } from "../scenario-files.ts";
 import type { PointAnswer, PointTask } from "./point-task.ts";
 import { pointOf } from "./point.ts";
@@ -13,7 +13,7 @@ import { SCHEDULER } from "./virtual-scheduler.ts";
 import type { VirtualEnding } from "./virtual-time.ts";
 import { Window } from "./window.ts";
 
-const MODEL_URL = new URL("../explore/model.ts", import.meta.url).href;
+const MODEL_URL = new URL("../coroutine/model.ts", import.meta.url).href;
 const SCHEDULER_URL = new URL("virtual-scheduler.ts", import.meta.url).href;
 
 let loaded: { readonly url: string; readonly scenario: Promise<LoadedScenario> } | undefined;

@@ -11,7 +11,7 @@ import { vcpuId } from "../../memory/units.ts";
 import { VcpuCell, vcpuArea } from "../../memory/vcpu-area.ts";
 import { isCoroutine } from "../coroutine/call-stacks.ts";
 import type { Coroutine } from "../coroutine/call-stacks.ts";
-import type * as Model from "../explore/model.ts";
+import type * as Model from "../coroutine/model.ts";
 import type { CostModel } from "./cost-model.ts";
 import type { PointTask } from "./point-task.ts";
 import { SCHEDULER } from "./virtual-scheduler.ts";

@@ -9,7 +9,7 @@ import type { MachineConfig, PresetName } from "../../../src/hypervisor/machine-
 import type { Clock } from "../../../src/memory/clock.ts";
 import { registerCoroutines } from "../../../src/engines/coroutine/hook.ts";
 import { planExplore } from "../../../src/engines/explore/explore-plan.ts";
-import * as plainModel from "../../../src/engines/explore/model.ts";
+import * as plainModel from "../../../src/engines/coroutine/model.ts";
 import { asCoroutine } from "../../../src/engines/explore/program-world.ts";
 import { ScenarioWorld } from "../../../src/engines/explore/scenario-world.ts";
 import { SCHEDULER } from "../../../src/engines/explore/scheduler.ts";
@@ -39,7 +39,7 @@ export interface Comparison {
 }
 
 const HERE = new URL(".", import.meta.url);
-const MODEL_URL = new URL("../../../src/engines/explore/model.ts", HERE).href;
+const MODEL_URL = new URL("../../../src/engines/coroutine/model.ts", HERE).href;
 const SCRIPTED_URL = new URL("scripted-guest.ts", HERE).href;
 const { scenarios } = workerData as { scenarios: readonly string[] };
 

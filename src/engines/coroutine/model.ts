@@ -1,4 +1,4 @@
-/** What the explorer needs of the model: the one module that it loads as coroutines, with the threads it runs. */
+/** What engines need of the model as coroutines: the one module that they load so, with the threads they run. */
 import { Cpu } from "../../guest/cpu.ts";
 import type { RunLimits } from "../../guest/cpu.ts";
 import type { MemoryType, Toolstack } from "../../guest/ports.ts";
