@@ -29,6 +29,7 @@ export function simulateCommand(context: Context, end: (code: number) => void): 
     .option("--guest <format>", "2level, pae or 4level")
     .option("--preset <name>", PRESET_ABOUT)
     .option("--set <option=value>", "one setting; may be given again", collect)
+    .option("--sensitivity", "change every cost that matters by half, down and up, and tell what changes")
     .option("--folded <file>", FOLDED_ABOUT)
     .option("--json <file>", "write the result as JSON; - is standard output")
     .addHelpText(

@@ -1,6 +1,7 @@
 /** A sweep in virtual time as a text for people. */
 import { lockTable, waitTables } from "./lock-table.ts";
 import { outcomeText } from "./outcome-text.ts";
+import { sensitivityLines } from "./sensitivity-text.ts";
 import type { LockPlaces } from "./stress-result.ts";
 import type { LawRow, SimulateResult, SimulatedPoint } from "./simulate-result.ts";
 import { count, counted, indent, percent, table } from "./text.ts";
@@ -22,6 +23,7 @@ export function simulateReport(result: SimulateResult, paint: Paint): string {
     ...scalingLines(result),
     ...(last === undefined ? [] : [detailsOf(last, result.lockPlaces, paint)]),
     ...answerLines(result, paint),
+    ...sensitivityLines(result, paint),
     ...verdictLines(result, paint),
     "",
   ].join("\n");

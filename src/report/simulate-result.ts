@@ -95,6 +95,19 @@ export interface ScalingRow {
   readonly usl: UslFit | null;
 }
 
+/** What becomes of one kind of lock when one cost of the model is changed. */
+export interface SensitivityRow {
+  readonly cost: string;
+  /** What the cost is multiplied by. */
+  readonly factor: number;
+  readonly lock: string;
+  /** The most vCPUs of the sweep, and the throughput there by that without the change. */
+  readonly vcpus: number;
+  readonly throughput: number;
+  /** The numbers of vCPUs at which the shadow lock becomes the bottleneck, or is one no more. */
+  readonly answerChangesAt: readonly number[];
+}
+
 /** How a sweep ended. */
 export type SimulateOutcome = "completed" | "interrupted" | "worker-died";
 
@@ -110,4 +123,6 @@ export interface SimulateResult {
   readonly points: readonly SimulatedPoint[];
   readonly scaling: readonly ScalingRow[];
   readonly lockPlaces: LockPlaces;
+  /** Empty unless it was asked for. */
+  readonly sensitivity: readonly SensitivityRow[];
 }

@@ -21,6 +21,7 @@ export type {
 export type {
   LawRow,
   ScalingRow,
+  SensitivityRow,
   SimulateOutcome,
   SimulateResult,
   SimulateSettings,

@@ -48,7 +48,7 @@ const BOTTLENECK_HELD = 0.9;
  * Whether the shadow lock is the bottleneck: vCPUs lose half of their time or more to it, or it is hardly ever free. Either
  * alone will do, since a lock whose hand-off is slow is held little, and vCPUs that have little to do wait little.
  */
-function isLockTheBottleneck({ locks }: SimulatedPoint): boolean {
+export function isLockTheBottleneck({ locks }: SimulatedPoint): boolean {
   const lock = shadowLockOf(locks);
   if (lock === undefined) return false;
   return lock.waitingShare >= BOTTLENECK_WAITING || lock.utilisation >= BOTTLENECK_HELD;

@@ -16,6 +16,7 @@ import { loadScenario } from "../scenario-files.ts";
 import { guestOf, scenarioOptions } from "../scenario-options.ts";
 import { allowedNames, commandLine, decimalNumber, firstLine, wholeNumber } from "../usage.ts";
 import { readCostModel } from "./cost-model.ts";
+import type { CostModel } from "./cost-model.ts";
 import type { PointTask } from "./point-task.ts";
 
 /** A sweep as people ask for it: texts of the command line. */
@@ -31,12 +32,16 @@ export interface SimulateRequest {
   readonly guest?: string | undefined;
   readonly preset?: string | undefined;
   readonly set?: readonly string[] | undefined;
+  /** Whether every cost that matters is changed by half, too. */
+  readonly sensitivity?: boolean | undefined;
 }
 
 /** A sweep with nothing left open. */
 export interface SimulatePlan {
   readonly settings: SimulateSettings;
   readonly tasks: readonly PointTask[];
+  readonly model: CostModel;
+  readonly asksSensitivity: boolean;
   /** The command that repeats it. */
   readonly command: string;
 }
@@ -86,7 +91,8 @@ export async function planSimulate(request: SimulateRequest): Promise<SimulatePl
     switches: machine.switches,
     options,
   };
-  return { settings, tasks, command: commandOf(request, settings, { locks, counts }) };
+  const command = commandOf(request, settings, { locks, counts });
+  return { settings, tasks, model, asksSensitivity: request.sensitivity === true, command };
 }
 
 /** Of the powers of two that everybody compares, those that the scenario takes. */
@@ -141,5 +147,6 @@ function commandOf(
   words.push("--seed", String(seed), "--guest", guest);
   if (request.preset !== undefined) words.push("--preset", request.preset);
   for (const each of request.set ?? []) words.push("--set", each);
+  if (request.sensitivity === true) words.push("--sensitivity");
   return commandLine(words);
 }

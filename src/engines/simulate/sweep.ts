@@ -2,12 +2,13 @@
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { Piscina } from "piscina";
-import type { SimulateOutcome, SimulateResult } from "../../report/types.ts";
+import type { SensitivityRow, SimulateOutcome, SimulateResult, SimulatedPoint } from "../../report/types.ts";
 import { UsageError } from "../errors.ts";
 import { firstLine } from "../usage.ts";
 import { lockPlaces } from "../lock-waits.ts";
 import type { PointAnswer, PointTask } from "./point-task.ts";
 import { scalingRows } from "./scaling.ts";
+import { changedTasks, changesWorthTrying, sensitivityRows } from "./sensitivity.ts";
 import type { SimulatePlan } from "./simulate-plan.ts";
 
 /**
@@ -29,18 +30,40 @@ const WORKER = fileURLToPath(new URL("../../../workers/simulate-worker.ts", impo
 export async function runSimulate(plan: SimulatePlan, hooks: SweepHooks = {}): Promise<SimulateResult> {
   const { tasks, settings, command } = plan;
   const { answers, outcome, reason } = await simulatePoints(tasks, hooks);
-  const measured = answers.flatMap((answer) => (answer === undefined ? [] : [answer.point]));
+  const points = pointsOf(answers);
+  const changed =
+    plan.asksSensitivity && outcome === "completed" ? await simulateChanges(plan, points, hooks) : null;
   return {
     engine: "simulate",
     command,
     settings,
-    outcome,
-    reason,
+    outcome: changed?.outcome ?? outcome,
+    reason: changed?.reason ?? reason,
     signal: hooks.interruption?.aborted === true ? String(hooks.interruption.reason) : null,
-    points: measured,
-    scaling: scalingRows(measured),
-    lockPlaces: lockPlaces(measured.flatMap(({ waits }) => waits)),
+    points,
+    scaling: scalingRows(points),
+    lockPlaces: lockPlaces(points.flatMap(({ waits }) => waits)),
+    sensitivity: changed?.rows ?? [],
   };
+}
+
+/** The same points with every cost that matters changed alone. */
+async function simulateChanges(
+  { tasks, model }: SimulatePlan,
+  points: readonly SimulatedPoint[],
+  hooks: SweepHooks,
+): Promise<Pick<SimulatedPoints, "outcome" | "reason"> & { readonly rows: SensitivityRow[] }> {
+  const changes = changesWorthTrying(points, model);
+  const { answers, outcome, reason } = await simulatePoints(changedTasks(tasks, changes), hooks);
+  const rows = changes.flatMap((change, index) => {
+    const own = answers.slice(index * tasks.length, (index + 1) * tasks.length);
+    return sensitivityRows(change, points, pointsOf(own));
+  });
+  return { outcome, reason, rows };
+}
+
+function pointsOf(answers: readonly (MeasuredPoint | undefined)[]): SimulatedPoint[] {
+  return answers.flatMap((answer) => (answer === undefined ? [] : [answer.point]));
 }
 
 /** What came of simulating points. */
@@ -59,6 +82,7 @@ export async function simulatePoints(
   tasks: readonly PointTask[],
   hooks: SweepHooks = {},
 ): Promise<SimulatedPoints> {
+  if (tasks.length === 0) return { answers: [], outcome: "completed", reason: null };
   const threads = Math.min(availableParallelism(), tasks.length);
   const pool = new Piscina<PointTask, PointAnswer>({
     filename: WORKER,
