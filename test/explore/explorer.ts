@@ -1,6 +1,7 @@
 /** A worker thread that explores: load hooks see its modules, which those of a test they do not. */
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
+import type { GuestFormat } from "../../src/guest/scenario.ts";
 import type { MachineConfig } from "../../src/hypervisor/machine-config.ts";
 
 /** What to execute. */
@@ -17,6 +18,8 @@ export interface RunRequest {
   readonly untilFailure: boolean;
   readonly finds?: string;
   readonly machine?: Partial<MachineConfig>;
+  /** The guest's format; the scenario's first when left out. */
+  readonly format?: GuestFormat;
   /** Cells whose declarations the race detector shall not know: region and name. */
   readonly undeclared?: { readonly region: "domain" | "records" | "vcpus" | "locks"; readonly cell: string };
 }

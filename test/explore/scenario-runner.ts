@@ -17,6 +17,7 @@ import { makeChecks } from "../../src/engines/explore/checks/scenario-checks.ts"
 import { RandomWalk } from "../../src/engines/explore/strategies/random-walk.ts";
 import { ScenarioWorld } from "../../src/engines/explore/scenario-world.ts";
 import { SCHEDULER } from "../../src/engines/explore/scheduler.ts";
+import { bundledScenarios } from "../../src/engines/scenario-files.ts";
 import { planStress } from "../../src/engines/stress/plan.ts";
 import { resolveUmbraName } from "../../src/engines/umbra-name.ts";
 import type { Scenario } from "../../src/guest/scenario.ts";
@@ -28,19 +29,7 @@ const here = (path: string): string => new URL(path, import.meta.url).href;
 const model = here("../../src/engines/coroutine/model.ts");
 const faults = here("planted/faults.ts");
 const programs = here("planted/programs.ts");
-const scenarios = [
-  "map-unmap-shootdown",
-  "shared-address-space",
-  "tiny-pool",
-  "linear-map-writes",
-  "exec-exit",
-  "p2m-under-load",
-  "mode-switches",
-  "not-present-churn",
-  "machine-code-pagetables",
-  "locked-instructions",
-];
-const urls = new Map(scenarios.map((name) => [name, here(`../../scenarios/${name}.ts`)]));
+const urls = new Map(bundledScenarios().map((name) => [name, here(`../../scenarios/${name}.ts`)]));
 const modules = registerCoroutines([model, faults, programs, ...urls.values()]);
 const loadedModel = (await import(modules.address(model))) as typeof Model;
 const loadedFaults = (await import(modules.address(faults))) as Readonly<Record<string, Fault>>;
@@ -122,6 +111,7 @@ async function makeWorld({
   checks,
   machine,
   undeclared,
+  format,
   rounds = 1,
 }: RunRequest): Promise<ScenarioWorld> {
   const url = urls.get(name);
@@ -134,7 +124,13 @@ async function makeWorld({
     "tlb-ways=2",
     ...Object.entries(options).map(([key, value]) => `${key}=${String(value)}`),
   ];
-  const { config, source } = await planStress({ scenario: name, vcpus: String(vcpus), seed: "1", set });
+  const { config, source } = await planStress({
+    scenario: name,
+    vcpus: String(vcpus),
+    seed: "1",
+    set,
+    guest: format,
+  });
   if (source.kind !== "scenario") throw new Error("this is a trace");
   const { guest, options: chosen } = source;
   const plant = fault === undefined ? undefined : loadedFaults[fault];

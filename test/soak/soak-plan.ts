@@ -1,14 +1,30 @@
 /** What `npm run soak` runs: every scenario, under every preset and in hap, on threads with two and eight vCPUs and explored. */
+import { PRESETS } from "../../src/hypervisor/machine-config.ts";
+import type { MachineConfig } from "../../src/hypervisor/machine-config.ts";
 import { PRESET_NAMES } from "../../src/engines/machine-settings.ts";
 import { bundledScenarios, loadScenario } from "../../src/engines/scenario-files.ts";
 
 /** vCPUs in `stress`, where the scenario takes so many. */
 const VCPUS = [2, 8] as const;
 
-/** Under what each scenario runs: arguments of any command that makes a machine. */
-const MACHINES: readonly (readonly [name: string, ...args: string[]])[] = [
-  ...PRESET_NAMES.map((name) => [name, "--preset", name] as const),
-  ["hap", "--paging", "hap"],
+/** Its tables are made whole at the start, from a pool that a scenario may want to be small. */
+const HAP = { paging: "hap", poolPages: 512 } as const;
+
+/** Under what each scenario runs: arguments of any command that makes a machine, and the same as a request. */
+export const MACHINES: readonly {
+  readonly name: string;
+  readonly args: readonly string[];
+  readonly request: { readonly preset?: string; readonly set?: readonly string[] };
+  /** Of the machine itself. */
+  readonly config: Partial<MachineConfig>;
+}[] = [
+  ...PRESET_NAMES.map((name) => ({
+    name,
+    args: ["--preset", name],
+    request: { preset: name },
+    config: { switches: PRESETS[name] },
+  })),
+  { name: "hap", args: ["--paging", "hap"], request: { set: ["paging=hap"] }, config: HAP },
 ];
 
 /** One run: a command line of Umbra. */
@@ -26,7 +42,7 @@ export async function soakPlan(seconds: string, seed: string | undefined): Promi
     // oxlint-disable-next-line no-await-in-loop -- modules load one after another anyway
     const { vcpus, guests } = (await loadScenario(scenario)).scenario;
     let turn = 0;
-    for (const [machine, ...args] of MACHINES) {
+    for (const { name: machine, args } of MACHINES) {
       const counts = VCPUS.map((wish) => Math.min(Math.max(wish, vcpus.min), vcpus.max));
       for (const count of new Set(counts)) {
         const guest = guests[turn++ % guests.length] ?? "4level";
