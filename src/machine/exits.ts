@@ -60,6 +60,8 @@ export interface Exits {
    * met as is in `vcpu.nested`; returns a `FaultAnswer`.
    */
   nestedFault(frame: number): number;
+  /** MOV to CR3 loads a root that the p2m tables do not map. It comes back, should it only be away; no lock is held. */
+  awaitRoot(frame: number): void;
   /** MOV to CR0; returns a `Status`. */
   writeCr0(value: number): number;
   /** MOV to CR3; returns a `Status`. */

@@ -164,9 +164,18 @@ export class NestedPaging {
     vcpu.setRegister(CELL_CR3_LOW, low);
     vcpu.setRegister(CELL_CR3_HIGH, high);
     if (!hasPaging) return Status.done;
+    this.#awaitPdptes(low);
     this.reloadPdptes();
     vcpu.mailbox.flushLocal();
     return Status.done;
+  }
+
+  /** Other roots are met by the next walk, but PDPTEs are loaded now. */
+  #awaitPdptes(cr3: number): void {
+    const vcpu = this.#vcpu;
+    if (vcpu.register(CELL_GUEST_LEVELS) !== FORMAT_PAE) return;
+    this.#loadRoot();
+    if (this.#frames.frameOf(cr3 >>> 12) < 0) vcpu.hypervisor().awaitRoot(cr3 >>> 12);
   }
 
   /** Loads the PDPTEs from where CR3 points to, if the guest's paging has such; zeroes if no memory is there. */

@@ -256,6 +256,32 @@ describe.each(FORMATS)("MOV CR3, with %i levels", (levels) => {
   });
 });
 
+test("a PAE root that is away is brought back where hardware loads it", () => {
+  const machine = machineWithPage("hap", 3);
+  const other = machine.newTables();
+  other.map(ADDRESS, PAGE, USER_PAGE);
+  const backing = new Backing(machine.toolstack);
+  expect(backing.pageOut(other.root)).toBe(true);
+  whileWaiting(() => backing.serve());
+  expect(machine.cpu.cr3(other.cr3)).toBe(Status.done);
+  expect(machine.cpu.read(ADDRESS)).toBe(0x11n);
+  expect(machine.finish()).toEqual([]);
+});
+
+test("a level 2 table of PAE that is away when CR3 is loaded costs the guest one fault", () => {
+  const machine = machineWithPage("shadow", 3);
+  const other = machine.newTables();
+  other.map(ADDRESS, PAGE, USER_PAGE);
+  const backing = new Backing(machine.toolstack);
+  expect(backing.pageOut(other.tableAt(ADDRESS, 2))).toBe(true);
+  whileWaiting(() => backing.serve());
+  expect(machine.cpu.cr3(other.cr3)).toBe(Status.done);
+  // Specification 9.3: a root that the snapshot lacked is taken up by a fault that the guest sees.
+  expect(machine.cpu.load(ADDRESS)).toMatchObject({ status: Status.pageFault, errorCode: 0 });
+  expect(machine.cpu.read(ADDRESS)).toBe(0x11n);
+  expect(machine.finish()).toEqual([]);
+});
+
 describe("machine code", () => {
   const { rdi, rax } = Register;
 

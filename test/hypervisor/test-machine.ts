@@ -364,6 +364,9 @@ export class TestCpu {
         if (this.#faults > FAULTS_MAX) throw new Error("the operation faults for ever");
         return exits.nestedFault(frame);
       },
+      awaitRoot: (frame) => {
+        exits.awaitRoot(frame);
+      },
       writeCr0: (value) => exits.writeCr0(value),
       writeCr3: (valueLow, valueHigh) => exits.writeCr3(valueLow, valueHigh),
       writeCr4: (value) => exits.writeCr4(value),

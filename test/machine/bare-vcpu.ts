@@ -97,6 +97,10 @@ export class BareVcpu implements Exits {
     return BigInt(this.vcpu.resultLow >>> 0) | (BigInt(this.vcpu.resultHigh >>> 0) << 32n);
   }
 
+  awaitRoot(): void {
+    throw new Error("hardware walks shadows");
+  }
+
   nestedFault(): number {
     throw new Error("this vCPU has no p2m tables");
   }

@@ -9,7 +9,7 @@ import { AbsentPages } from "../absent-pages.ts";
 import { GuestRegisters } from "../guest-registers.ts";
 import type { GuestState } from "../guest-state.ts";
 import type { LogDirty } from "../log-dirty.ts";
-import { discardsWrites, ramInP2mEntry } from "../p2m-type.ts";
+import { discardsWrites, isAbsentEntry, ramInP2mEntry } from "../p2m-type.ts";
 import type { PagingInterface } from "../paging-interface.ts";
 import type { Hap } from "./hap.ts";
 
@@ -44,6 +44,13 @@ export class HapPaging implements PagingInterface {
   nestedFault(frame: number): number {
     const answer = this.hap.fault.handle(frame);
     return this.hap.wanted.gfn < 0 ? answer : this.#bringBack(answer);
+  }
+
+  awaitRoot(frame: number): void {
+    const { p2m, wanted } = this.hap;
+    if (!isAbsentEntry(p2m.entryOf(frame))) return;
+    wanted.gfn = frame;
+    this.#absent.bringBack();
   }
 
   /** The operation is made again once the page is back. If it cannot be had, the guest finds nothing there (spec 13). */

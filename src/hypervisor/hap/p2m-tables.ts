@@ -36,12 +36,14 @@ export class P2mTables {
 
   /** The entry of a gfn says what the p2m says. */
   follow(gfn: number): void {
-    const { p2m, memory, logDirty } = this.#hap;
+    const { p2m, memory, logDirty, counters } = this.#hap;
     const entry = p2m.entryOf(gfn);
     const frame = mappedInP2mEntry(entry);
     if (frame === NO_MFN) memory.storeEntry(this.#entryCell(gfn), 0, 0);
-    else if (ramInP2mEntry(entry) === NO_MFN) this.#store(gfn, frame, true);
-    else {
+    else if (ramInP2mEntry(entry) === NO_MFN) {
+      counters.add(Counter.direct_mmio_mapped);
+      this.#store(gfn, frame, true);
+    } else {
       const isLogged = logDirty.isOn() && !logDirty.isDirty(gfn);
       this.#store(gfn, frame, !isReadOnlyEntry(entry) && !isLogged && !this.#isWatched(gfn));
     }

@@ -12,7 +12,7 @@ import { FaultAnswer } from "../../machine/exits.ts";
 import { ARCHITECTURAL_FAULT_BITS } from "../../machine/fault-code.ts";
 import { VcpuCell } from "../../memory/vcpu-area.ts";
 import { LockSite } from "../../locks/lock-class.ts";
-import { P2mType, isAbsentEntry, isReadOnlyEntry, mappedInP2mEntry } from "../p2m-type.ts";
+import { P2mType, discardsWrites, isAbsentEntry, isReadOnlyEntry, mappedInP2mEntry } from "../p2m-type.ts";
 import { SLOW_PATH } from "./fast-path.ts";
 import { SUPERPAGE_ENTRY } from "./prefetch.ts";
 import { Fetch } from "./propagate.ts";
@@ -31,6 +31,7 @@ const FAULT_FIXED = Counter.fault_fixed;
 const FAULT_MMIO = Counter.fault_mmio;
 const FAULT_READ_ONLY = Counter.fault_read_only;
 const GUEST_WALK = Counter.guest_walk;
+const LOGDIRTY_TYPE_FAULTS = Counter.logdirty_type_faults;
 const RM_WRITE_FLUSH_TLB = Counter.rm_write_flush_tlb;
 const TRANSLATION_CACHE_HITS = Counter.translation_cache_hits;
 const CR0_WP = Cr0.wp;
@@ -317,7 +318,7 @@ export class FaultHandler {
       counters.add(FAULT_EMULATE_WRITE);
       return this.#emulate(errorCode, frame);
     }
-    if (isWrite && isReadOnlyEntry(entry)) return this.#emulateReadOnly(frame);
+    if (isWrite && isReadOnlyEntry(entry)) return this.#emulateReadOnly(entry, frame);
     const isWriteProtectOff = (guest.register(CELL_CR0) & CR0_WP) === 0;
     if (isWriteProtectOff && errorCode === (WRITE | PRESENT)) {
       counters.add(FAULT_EMULATE_WP);
@@ -351,9 +352,10 @@ export class FaultHandler {
    * A write to read-only memory: what the type makes of it is the emulator's to know. The operation in flight alone, not the
    * instruction at RIP: one that cannot be emulated would come back for ever, as the page stays read-only.
    */
-  #emulateReadOnly(frame: Mfn): number {
+  #emulateReadOnly(entry: number, frame: Mfn): number {
     const { counters, emulation, switches, domain } = this.#shadow;
     counters.add(FAULT_READ_ONLY);
+    if (!discardsWrites(entry)) counters.add(LOGDIRTY_TYPE_FAULTS);
     emulation.resetEarlyUnshadow();
     if (switches["unlocked-emulation"]) {
       this.#emulatedFrame = frame;

@@ -2,10 +2,11 @@
 import { MAXPHYADDR } from "../../machine/entry.ts";
 import { NO_MFN } from "../../memory/units.ts";
 import type { Mfn } from "../../memory/units.ts";
+import { Counter } from "../../memory/counters.ts";
 import { DomainCell, PageSizeMeaning } from "../../memory/domain-area.ts";
 import { NOT_PRESENT_MAGIC, mmioMagicHigh, mmioMagicLow } from "./shadow-entry.ts";
 import type { GuestState } from "../guest-state.ts";
-import { P2mType, isReadOnlyEntry, mappedInP2mEntry, ramInP2mEntry } from "../p2m-type.ts";
+import { P2mType, isReadOnlyEntry, mappedInP2mEntry, ramInP2mEntry, typeInP2mEntry } from "../p2m-type.ts";
 import type { Shadow } from "./shadow.ts";
 
 const PRESENT = 1;
@@ -27,6 +28,8 @@ export const Fetch = { prefetch: 0, demandRead: 1, demandWrite: 2 } as const;
 
 const DEMAND_WRITE = Fetch.demandWrite;
 const EMULATED = P2mType.mmioDm;
+const DIRECT = P2mType.mmioDirect;
+const DIRECT_MMIO_MAPPED = Counter.direct_mmio_mapped;
 
 /** Computes shadow entries; the answer is in `low` and `high`. Callers hold the paging lock. */
 export class Propagation {
@@ -52,7 +55,7 @@ export class Propagation {
       this.#set(0, 0);
       return;
     }
-    const { switches, pages, outOfSync, vram } = this.#shadow;
+    const { switches, pages, outOfSync, vram, counters } = this.#shadow;
     const fast = switches["fast-fault-path"];
     if ((guestLow & PRESENT) === 0) {
       // An out-of-sync table's entry may have become present since: nobody may answer without a lock that it is not.
@@ -66,6 +69,7 @@ export class Propagation {
       else this.#set(0, 0);
       return;
     }
+    if (typeInP2mEntry(entry) === DIRECT) counters.add(DIRECT_MMIO_MAPPED);
     let flags = this.#copiedFlags(guestLow);
     if ((guestLow & DIRTY) === 0 || isReadOnlyEntry(entry)) flags &= ~WRITABLE;
     if (vram.isOn() && vram.refusesWrites(gfn, fetch === DEMAND_WRITE)) flags &= ~WRITABLE;

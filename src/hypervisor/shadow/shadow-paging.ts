@@ -57,6 +57,10 @@ export class ShadowPaging implements PagingInterface {
     throw new Error(`a nested fault at guest frame 0x${frame.toString(16)}, but hardware walks shadows`);
   }
 
+  awaitRoot(frame: number): void {
+    throw new Error(`hardware has no root at guest frame 0x${frame.toString(16)}, but it walks shadows`);
+  }
+
   writeCr0(value: number): number {
     return this.#registers.writeCr0(value);
   }
