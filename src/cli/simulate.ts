@@ -30,6 +30,7 @@ export function simulateCommand(context: Context, end: (code: number) => void): 
     .option("--preset <name>", PRESET_ABOUT)
     .option("--set <option=value>", "one setting; may be given again", collect)
     .option("--sensitivity", "change every cost that matters by half, down and up, and tell what changes")
+    .option("--stress <seconds>", "run each point that there are cores for on real threads, too, for so long")
     .option("--folded <file>", FOLDED_ABOUT)
     .option("--json <file>", "write the result as JSON; - is standard output")
     .addHelpText(
@@ -69,10 +70,11 @@ async function simulate(
 }
 
 /** A violation weighs more than how the sweep ended; a broken law is the simulator's own failure. */
-function simulateExitCode({ points, outcome, signal }: SimulateResult): number {
-  if (points.some(({ violations }) => violations.length > 0)) return ExitCode.violation;
+function simulateExitCode({ points, real, outcome, signal }: SimulateResult): number {
+  if ([...points, ...real].some(({ violations }) => violations.length > 0)) return ExitCode.violation;
   if (outcome === "interrupted") return exitCodeOf(signal);
   if (outcome === "worker-died") return ExitCode.failed;
+  if (real.some((point) => point.outcome !== "completed")) return ExitCode.failed;
   if (points.some(({ laws }) => laws.some(({ holds }) => !holds))) return ExitCode.failed;
   return points.some(({ reason }) => reason !== null) ? ExitCode.inconclusive : ExitCode.ok;
 }
@@ -84,7 +86,9 @@ function foldedPoints({ points, lockPlaces }: SimulateResult): string {
     .join("");
 }
 
-function failureOf({ reason }: SimulateResult): string {
+function failureOf({ reason, real }: SimulateResult): string {
+  const unfinished = real.find(({ outcome }) => outcome !== "completed");
+  if (unfinished !== undefined) return `${unfinished.command}: ${unfinished.outcome}`;
   return reason ?? "a law of queues does not hold: the simulation is wrong";
 }
 

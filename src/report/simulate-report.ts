@@ -1,6 +1,7 @@
 /** A sweep in virtual time as a text for people. */
 import { lockTable, waitTables } from "./lock-table.ts";
 import { outcomeText } from "./outcome-text.ts";
+import { realPointLines } from "./real-points-text.ts";
 import { sensitivityLines } from "./sensitivity-text.ts";
 import type { LockPlaces } from "./stress-result.ts";
 import type { LawRow, SimulateResult, SimulatedPoint } from "./simulate-result.ts";
@@ -24,6 +25,7 @@ export function simulateReport(result: SimulateResult, paint: Paint): string {
     ...(last === undefined ? [] : [detailsOf(last, result.lockPlaces, paint)]),
     ...answerLines(result, paint),
     ...sensitivityLines(result, paint),
+    ...realPointLines(result, paint),
     ...verdictLines(result, paint),
     "",
   ].join("\n");
@@ -138,7 +140,7 @@ function detailsOf(point: SimulatedPoint, lockPlaces: LockPlaces, paint: Paint):
 }
 
 function verdictLines(result: SimulateResult, paint: Paint): string[] {
-  const { points, outcome, command } = result;
+  const { points, real, outcome, command } = result;
   const lines: string[] = [];
   if (outcome !== "completed") lines.push(paint.bad(outcomeText(result)));
   for (const { vcpus, lock, reason } of points)
@@ -147,7 +149,7 @@ function verdictLines(result: SimulateResult, paint: Paint): string[] {
   const broken = laws.filter(({ law }) => !law.holds);
   for (const { point, law } of broken) lines.push(paint.bad(brokenLine(point, law)));
   if (broken.length === 0 && laws.length > 0) lines.push(`laws of queues: all ${count(laws.length)} hold`);
-  const violations = points.flatMap((point) => point.violations);
+  const violations = [...points, ...real].flatMap((point) => point.violations);
   if (violations.length === 0) lines.push(paint.good("no violations"));
   else
     lines.push(

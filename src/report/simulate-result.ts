@@ -1,5 +1,5 @@
 /** The result of `umbra simulate`. */
-import type { LockPlaces, LockRow, LockWaitRow, Violation } from "./stress-result.ts";
+import type { LockPlaces, LockRow, LockWaitRow, StressOutcome, Violation } from "./stress-result.ts";
 
 /** What was asked for. */
 export interface SimulateSettings {
@@ -108,10 +108,25 @@ export interface SensitivityRow {
   readonly answerChangesAt: readonly number[];
 }
 
+/** The same scenario on real threads for a while: not to be repeated to the byte, and of the machine that it ran on. */
+export interface RealPoint {
+  readonly vcpus: number;
+  readonly lock: string;
+  /** The command of such a run. */
+  readonly command: string;
+  readonly outcome: StressOutcome;
+  readonly violations: readonly Violation[];
+  readonly throughput: number;
+  /** Of the time of all threads, the part that they waited for locks of the hypervisor. */
+  readonly waitingShare: number;
+  /** Part of the time that the shadow lock was held, reckoned from the holds that were timed. */
+  readonly utilisation: number;
+}
+
 /** How a sweep ended. */
 export type SimulateOutcome = "completed" | "interrupted" | "worker-died";
 
-/** The result of a sweep. Nothing in it depends on the machine that it was made on. */
+/** The result of a sweep. Nothing in it but `real` depends on the machine that it was made on. */
 export interface SimulateResult {
   readonly engine: "simulate";
   /** The command that repeats it. */
@@ -125,4 +140,6 @@ export interface SimulateResult {
   readonly lockPlaces: LockPlaces;
   /** Empty unless it was asked for. */
   readonly sensitivity: readonly SensitivityRow[];
+  /** Empty unless they were asked for. */
+  readonly real: readonly RealPoint[];
 }

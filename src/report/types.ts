@@ -20,6 +20,7 @@ export type {
 } from "./stress-result.ts";
 export type {
   LawRow,
+  RealPoint,
   ScalingRow,
   SensitivityRow,
   SimulateOutcome,

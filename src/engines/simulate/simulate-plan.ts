@@ -34,6 +34,8 @@ export interface SimulateRequest {
   readonly set?: readonly string[] | undefined;
   /** Whether every cost that matters is changed by half, too. */
   readonly sensitivity?: boolean | undefined;
+  /** Seconds for which each point that there are cores for is run on real threads, too. */
+  readonly stress?: string | undefined;
 }
 
 /** A sweep with nothing left open. */
@@ -42,6 +44,9 @@ export interface SimulatePlan {
   readonly tasks: readonly PointTask[];
   readonly model: CostModel;
   readonly asksSensitivity: boolean;
+  /** Seconds of each real point; null for none. */
+  readonly realSeconds: number | null;
+  readonly request: SimulateRequest;
   /** The command that repeats it. */
   readonly command: string;
 }
@@ -50,6 +55,7 @@ const DEFAULT_VCPUS = "1,2,4,8";
 const DEFAULT_MODEL = "current-server";
 const DEFAULT_MILLISECONDS = "2";
 const MILLISECONDS = { min: 0.01, max: 1000 };
+const REAL_SECONDS = { min: 0.1, max: 3600 };
 const SEED = { min: 0, max: 2 ** 32 - 1 };
 
 /** Plans what is asked for. Throws UsageError for everything that cannot be. */
@@ -92,7 +98,10 @@ export async function planSimulate(request: SimulateRequest): Promise<SimulatePl
     options,
   };
   const command = commandOf(request, settings, { locks, counts });
-  return { settings, tasks, model, asksSensitivity: request.sensitivity === true, command };
+  const realSeconds =
+    request.stress === undefined ? null : decimalNumber("--stress", request.stress, REAL_SECONDS);
+  const asksSensitivity = request.sensitivity === true;
+  return { settings, tasks, model, asksSensitivity, realSeconds, request, command };
 }
 
 /** Of the powers of two that everybody compares, those that the scenario takes. */
@@ -148,5 +157,6 @@ function commandOf(
   if (request.preset !== undefined) words.push("--preset", request.preset);
   for (const each of request.set ?? []) words.push("--set", each);
   if (request.sensitivity === true) words.push("--sensitivity");
+  if (request.stress !== undefined) words.push("--stress", request.stress);
   return commandLine(words);
 }

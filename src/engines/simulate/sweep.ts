@@ -7,6 +7,7 @@ import { UsageError } from "../errors.ts";
 import { firstLine } from "../usage.ts";
 import { lockPlaces } from "../lock-waits.ts";
 import type { PointAnswer, PointTask } from "./point-task.ts";
+import { realPoints } from "./real-points.ts";
 import { scalingRows } from "./scaling.ts";
 import { changedTasks, changesWorthTrying, sensitivityRows } from "./sensitivity.ts";
 import type { SimulatePlan } from "./simulate-plan.ts";
@@ -33,17 +34,23 @@ export async function runSimulate(plan: SimulatePlan, hooks: SweepHooks = {}): P
   const points = pointsOf(answers);
   const changed =
     plan.asksSensitivity && outcome === "completed" ? await simulateChanges(plan, points, hooks) : null;
+  const ended = changed?.outcome ?? outcome;
+  const { realSeconds } = plan;
+  const real =
+    realSeconds === null || ended !== "completed" ? [] : await realPoints(plan, realSeconds, hooks);
+  const wasCut = real.some((point) => point.outcome === "interrupted");
   return {
     engine: "simulate",
     command,
     settings,
-    outcome: changed?.outcome ?? outcome,
+    outcome: wasCut ? "interrupted" : ended,
     reason: changed?.reason ?? reason,
     signal: hooks.interruption?.aborted === true ? String(hooks.interruption.reason) : null,
     points,
     scaling: scalingRows(points),
     lockPlaces: lockPlaces(points.flatMap(({ waits }) => waits)),
     sensitivity: changed?.rows ?? [],
+    real,
   };
 }
 
