@@ -82,7 +82,9 @@ function simulateExitCode({ points, real, outcome, signal }: SimulateResult): nu
 /** Each point below a frame of its own. */
 function foldedPoints({ points, lockPlaces }: SimulateResult): string {
   return points
-    .map(({ vcpus, lock, waits }) => foldedStacks(waits, lockPlaces, [`${counted(vcpus, "vCPU")}, ${lock}`]))
+    .map(({ vcpus, lock, waits }) =>
+      foldedStacks({ waits, places: lockPlaces, vcpus }, [`${counted(vcpus, "vCPU")}, ${lock}`]),
+    )
     .join("");
 }
 

@@ -7,6 +7,7 @@ import type { StressPlan, StressRequest } from "../engines/stress/plan.ts";
 import { runStress } from "../engines/stress/engine.ts";
 import { compareReport } from "../report/compare-report.ts";
 import { foldedStacks } from "../report/folded-stacks.ts";
+import type { Waited } from "../report/folded-stacks.ts";
 import { progressLine } from "../report/progress.ts";
 import { stressReport } from "../report/stress-report.ts";
 import type { CompareResult, StressResult } from "../report/types.ts";
@@ -44,9 +45,12 @@ export async function stressCommand(
   const near =
     result.violations.length === 0 ? null : await writeStressFile(failures, request.scenario, result);
   if (near !== null && json !== "-") context.out(`to search near it: umbra explore --from ${near}\n`);
-  const folded =
-    file === undefined ? undefined : { file, text: foldedStacks(result.waits, result.lockPlaces) };
+  const folded = file === undefined ? undefined : { file, text: foldedStacks(waitedIn(result)) };
   return putOut(context, { ...told(result), text: stressReport(result, context.paint), json, folded });
+}
+
+function waitedIn({ waits, lockPlaces, settings }: StressResult): Waited {
+  return { waits, places: lockPlaces, vcpus: settings.vcpus };
 }
 
 function told<Result extends StressResult | CompareResult>(

@@ -2,15 +2,19 @@
  * Waits for locks as folded stacks, a line each: frames with semicolons between, and behind them the nanoseconds. Flame
  * graphs and speedscope read them.
  */
-import { placeName } from "./lock-table.ts";
+import { placeName, threadName } from "./lock-table.ts";
 import type { LockPlaces, LockWaitRow } from "./stress-result.ts";
 
-/** The stacks of some waits, below frames of their own; every line ends with a newline. */
-export function foldedStacks(
-  waits: readonly LockWaitRow[],
-  places: LockPlaces,
-  below: readonly string[] = [],
-): string {
+/** A machine's waits. */
+export interface Waited {
+  readonly waits: readonly LockWaitRow[];
+  readonly places: LockPlaces;
+  /** How many vCPUs it has. */
+  readonly vcpus: number;
+}
+
+/** The stacks of a machine's waits, below frames of their own; every line ends with a newline. */
+export function foldedStacks({ waits, places, vcpus }: Waited, below: readonly string[] = []): string {
   return waits
     .filter(({ nanos }) => nanos >= 1)
     .map(({ lock, vcpu, site, heldAt, nanos }) => {
@@ -19,7 +23,7 @@ export function foldedStacks(
         `${lock} lock`,
         placeName(site, places),
         `while held at ${placeName(heldAt, places)}`,
-        `vCPU ${String(vcpu)}`,
+        threadName(vcpu, vcpus),
       ];
       // A semicolon parts frames.
       return `${frames.map((frame) => frame.replaceAll(";", ",")).join(";")} ${String(Math.round(nanos))}\n`;

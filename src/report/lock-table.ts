@@ -1,6 +1,6 @@
 /** The locks of a run in the columns of Linux' /proc/lock_stat, and who waited for them where. The same for all engines. */
 import type { LockPlaces, LockRow, LockWaitRow } from "./stress-result.ts";
-import { count, micros, percent, table } from "./text.ts";
+import { count, indent, micros, percent, table } from "./text.ts";
 
 const HEAD = [
   "lock",
@@ -50,16 +50,26 @@ export function lockTable(locks: readonly LockRow[]): string {
   );
 }
 
-/** Who waited for which lock where, most time first: by the places of both, and by vCPU. Empty when nobody waited. */
-export function waitTables(waits: readonly LockWaitRow[], places: LockPlaces): string[] {
+/**
+ * Who waited for which lock where, most time first: by the places of both, and by thread of a machine of so many vCPUs.
+ * Empty when nobody waited.
+ */
+export function waitTables(waits: readonly LockWaitRow[], places: LockPlaces, vcpus: number): string[] {
   if (waits.length === 0) return [];
-  const where = (site: string): string => placeName(site, places);
-  const bySite = summed(waits, ({ lock, site, heldAt }) => [lock, where(site), where(heldAt)]);
-  const byVcpu = summed(waits, ({ lock, vcpu }) => [lock, `vCPU ${String(vcpu)}`]);
+  const bySite = summed(waits, ({ lock, site, heldAt }) => [lock, site, heldAt]).slice(0, SHOWN);
+  const shown = new Set(bySite.flatMap(({ keys }) => keys.slice(1)));
+  const known = [...shown].filter((site) => places[site] !== undefined);
+  const byVcpu = summed(waits, ({ lock, vcpu }) => [lock, threadName(vcpu, vcpus)]);
   return [
-    table(["waits for", "at", "while it is held at", "waits", "total"], bySite.slice(0, SHOWN).map(cells), 3),
+    table(["waits for", "at", "while it is held at", "waits", "total"], bySite.map(cells), 3),
+    ...(known.length === 0 ? [] : [indent(known.map((site) => placeName(site, places)).join("\n"))]),
     table(["waits for", "of", "waits", "total"], byVcpu.slice(0, SHOWN).map(cells), 2),
   ];
+}
+
+/** A thread by its number: the toolstack has the one behind the last vCPU. */
+export function threadName(thread: number, vcpus: number): string {
+  return thread === vcpus ? "toolstack" : `vCPU ${String(thread)}`;
 }
 
 /** A place with the lines of source at which it takes locks, where they are known. */

@@ -130,7 +130,7 @@ function detailsOf(point: SimulatedPoint, lockPlaces: LockPlaces, paint: Paint):
   return [
     `${paint.bold(`locks at ${counted(point.vcpus, "vCPU")}, ${point.lock}`)} ${paint.faint("(times in µs)")}`,
     lockTable(locks),
-    ...waitTables(waits, lockPlaces),
+    ...waitTables(waits, lockPlaces, point.vcpus),
     paint.bold("where the vCPUs' time goes"),
     table(
       ["", "times", "share"],

@@ -15,7 +15,7 @@ export function stressReport(result: StressResult, paint: Paint): string {
     vcpuTable(result),
     `${paint.bold("locks")} ${paint.faint("(times in µs; holds are sampled, one in 64)")}`,
     lockTable(result.locks),
-    ...waitTables(result.waits, result.lockPlaces),
+    ...waitTables(result.waits, result.lockPlaces, result.settings.vcpus),
     `${paint.bold("counters")} ${paint.faint("(those that are not 0; umbra list --counters explains them)")}`,
     counterColumns(result.counters),
     ...watchLine(result),

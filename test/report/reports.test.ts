@@ -21,9 +21,11 @@ test("a healthy run", () => {
       lock       con-  conten-  waittime                                      acq-   acqui-  holdtime                        owner    held  waited
               bounces    tions       min     max   total      avg   p99 <  bounces  sitions       min   max   total   avg  changes             for
       paging       12       12      1.20  34,568  45,679  3806.57  33,554       34    5,678      0.33  7.89  123.46  1.40       34  12.3 %   4.6 %
-      waits for  at                                     while it is held at                    waits    total
-      paging     page_fault (shadow/fault.ts:119, 133)  invlpg (shadow/invlpg.ts:45)               9   40,000
-      paging     domctl                                 page_fault (shadow/fault.ts:119, 133)      3  5678.90
+      waits for  at          while it is held at  waits    total
+      paging     page_fault  invlpg                   9   40,000
+      paging     domctl      page_fault               3  5678.90
+      page_fault (shadow/fault.ts:119, 133)
+      invlpg (shadow/invlpg.ts:45)
       waits for  of      waits   total
       paging     vCPU 1      5  30,000
       paging     vCPU 0      7  15,679
@@ -49,9 +51,11 @@ test("a run that is stuck", () => {
       lock       con-  conten-  waittime                                      acq-   acqui-  holdtime                        owner    held  waited
               bounces    tions       min     max   total      avg   p99 <  bounces  sitions       min   max   total   avg  changes             for
       paging       12       12      1.20  34,568  45,679  3806.57  33,554       34    5,678      0.33  7.89  123.46  1.40       34  12.3 %   4.6 %
-      waits for  at                                     while it is held at                    waits    total
-      paging     page_fault (shadow/fault.ts:119, 133)  invlpg (shadow/invlpg.ts:45)               9   40,000
-      paging     domctl                                 page_fault (shadow/fault.ts:119, 133)      3  5678.90
+      waits for  at          while it is held at  waits    total
+      paging     page_fault  invlpg                   9   40,000
+      paging     domctl      page_fault               3  5678.90
+      page_fault (shadow/fault.ts:119, 133)
+      invlpg (shadow/invlpg.ts:45)
       waits for  of      waits   total
       paging     vCPU 1      5  30,000
       paging     vCPU 0      7  15,679
