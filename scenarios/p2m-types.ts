@@ -1,4 +1,4 @@
-import { Kernel, PERSONALITIES, Stamps, defineScenario, ledgerWords, lostStamps } from "umbra";
+import { Kernel, PERSONALITIES, SLOT_STRIDE, Stamps, defineScenario, ledgerWords, lostStamps } from "umbra";
 import type { Cpu, Toolstack } from "umbra";
 
 const PAGE = 4096;
@@ -384,7 +384,8 @@ export default defineScenario({
       every: 1,
       // All but the last, which copies a whole page.
       steps: STEPS - 1,
-      keptWords: 16,
+      // The slots of three vCPUs.
+      keptWords: (3 * SLOT_STRIDE) / 4,
     },
     machine: { ramPages: 600 },
   },
