@@ -2,7 +2,14 @@
  * The settings of a machine as people write them: `--preset P` and `--set name=value`. Whatever machine the engines
  * make from the command line is resolved here, so that every command knows the same names and refuses the same values.
  */
-import { machineConfig, minimumPool, PRESETS, SWITCHES, SWITCH_NAMES } from "../hypervisor/machine-config.ts";
+import {
+  machineConfig,
+  minimumPool,
+  PRESET_OUT_OF_SYNC_AFTER,
+  PRESETS,
+  SWITCHES,
+  SWITCH_NAMES,
+} from "../hypervisor/machine-config.ts";
 import type { MachineConfig, PresetName, SwitchName } from "../hypervisor/machine-config.ts";
 import { keysOf } from "../memory/records.ts";
 import { UsageError } from "./errors.ts";
@@ -122,7 +129,7 @@ const MACHINE_SETTINGS: Readonly<Record<string, Setting>> = {
   },
   "out-of-sync-after": {
     values: `1 to ${String(OUT_OF_SYNC_AFTER_MAX)}`,
-    default: "1",
+    default: `${String(PRESET_OUT_OF_SYNC_AFTER[DEFAULT_PRESET])}; ${String(PRESET_OUT_OF_SYNC_AFTER.umbra)} under umbra`,
     about:
       "with out-of-sync: which store to a pagetable in a row, each page of demand paging beginning a new one, lets it go " +
       "out of sync; 1 is always, as in Xen, and the talk thought of about 8 (spec 7.3)",
@@ -169,7 +176,7 @@ export function machineRequest(
   const base = presetName(preset);
   const switches = { ...PRESETS[base] };
   const others: (readonly [string, string])[] = [];
-  const settings: Partial<Settings> = {};
+  const settings: Partial<Settings> = { outOfSyncAfter: PRESET_OUT_OF_SYNC_AFTER[base] };
   for (const [name, value] of assignments.map(assignment)) {
     const setting = Object.hasOwn(MACHINE_SETTINGS, name) ? MACHINE_SETTINGS[name] : undefined;
     if (isSwitchName(name)) switches[name] = oneOf(name, value, ["on", "off"]) === "on";

@@ -1,7 +1,6 @@
 /** What `npm run soak` runs: every scenario, under every preset and in hap, on threads with two and eight vCPUs and explored. */
-import { PRESETS } from "../../src/hypervisor/machine-config.ts";
 import type { MachineConfig } from "../../src/hypervisor/machine-config.ts";
-import { PRESET_NAMES } from "../../src/engines/machine-settings.ts";
+import { PRESET_NAMES, machineRequest } from "../../src/engines/machine-settings.ts";
 import { bundledScenarios, loadScenario } from "../../src/engines/scenario-files.ts";
 
 /** vCPUs in `stress`, where the scenario takes so many. */
@@ -22,7 +21,7 @@ export const MACHINES: readonly {
     name,
     args: ["--preset", name],
     request: { preset: name },
-    config: { switches: PRESETS[name] },
+    config: machineRequest(name, []).request,
   })),
   { name: "hap", args: ["--paging", "hap"], request: { set: ["paging=hap"] }, config: HAP },
 ];
