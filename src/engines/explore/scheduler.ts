@@ -159,6 +159,8 @@ export class Scheduler {
     this.#waiting = 0;
     this.#isRunning = false;
     this.#sawStop = false;
+    // However short it will be: many short ones, of a failure that is being cut down say, are no silence.
+    this.pulse?.beat();
   }
 
   /**

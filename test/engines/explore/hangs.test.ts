@@ -6,7 +6,8 @@ import { pathToFileURL } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
 import { runExplore } from "../../../src/engines/explore/campaign.ts";
 import { planExplore } from "../../../src/engines/explore/explore-plan.ts";
-import { Pulse, Watchdog, pulsesOf } from "../../../src/engines/explore/pulse.ts";
+import { SCHEDULER } from "../../../src/engines/explore/scheduler.ts";
+import { Pulse, Watchdog, pulsesOf, withPulse } from "../../../src/engines/explore/pulse.ts";
 import { exploreExitCode } from "../../../src/cli/explore.ts";
 import { ExitCode } from "../../../src/cli/context.ts";
 import { explore } from "../../../src/index.ts";
@@ -42,6 +43,19 @@ describe("a watchdog", () => {
     pulse.end();
     expect([2e9, 3e9, 4e9, 5e9].map((now) => watchdog.look(now))).toEqual([[], [], [], []]);
   });
+});
+
+test("executions beat however short they are: a failure that is cut down for long is no silence", () => {
+  const pulses = pulsesOf(1);
+  const watchdog = new Watchdog(pulses, 2);
+  const told = withPulse(new Pulse(pulses, 0), () =>
+    [0, 1000, 2000, 3000, 4000].map((now) => {
+      if (now < 4000) SCHEDULER.begin();
+      return watchdog.look(now);
+    }),
+  );
+  expect(told.flat()).toEqual([]);
+  expect(SCHEDULER.pulse).toBeNull();
 });
 
 describe("a program of one's own", () => {
