@@ -59,7 +59,10 @@ class Contender {
     const memory = this.#memory;
     const inside = this.#control + ControlCell.inside;
     const counter = this.#control + ControlCell.counter;
-    this.#vcpu.onServe = () => this.#lookForFaults();
+    this.#vcpu.onServe = () => {
+      this.#looks++;
+      this.#lookForFaults();
+    };
     this.#passGate();
     for (let round = 0; round < this.#task.rounds; round++) {
       this.#lock.acquire(LockSite.test);
@@ -70,6 +73,7 @@ class Contender {
       if (!isAlone) this.#overlaps++;
       memory.view[inside] = 0;
       this.#lock.release();
+      this.#looks = 0;
       this.#lookForFaults();
     }
     this.#vcpu.held.checkNoneHeld("the run");
@@ -139,11 +143,9 @@ class Contender {
     if (this.#memory.loadWord(this.#control + ControlCell.stop) !== 0) throw STOP;
   }
 
-  /** A torn update can lose a ticket or a place in a queue, and whoever has it waits for ever. */
+  /** A torn update can lose a ticket or a place in a queue, and whoever has it, or is to call it, waits for ever. */
   #hasLostItsTurn(): boolean {
-    if (this.#task.fault !== "torn") return false;
-    this.#looks = this.#vcpu.waitsFor === 0 ? 0 : this.#looks + 1;
-    if (this.#looks < LOOKS_MAX) return false;
+    if (this.#task.fault !== "torn" || this.#looks < LOOKS_MAX) return false;
     this.#vcpu.reportViolation("lost-turn", "a vCPU waits for a turn that does not come");
     return true;
   }

@@ -22,6 +22,12 @@ describe.each(KINDS)("a %s lock", (kind) => {
     expect(statistics.waitBuckets.reduce((a, b) => a + b)).toBe(statistics.contentions);
   });
 
+  test.each([2, 8])("that loads and then stores is found out by %i vCPUs", async (vcpus) => {
+    const { outcomes } = await contend({ job: "count", kind, vcpus, rounds: MANY, fault: "torn" });
+    const faults = outcomes.reduce((sum, { overlaps, checks }) => sum + overlaps + checks.length, 0);
+    expect(faults).toBeGreaterThan(0);
+  });
+
   test("has its waiters serve flushes while the holder waits for them", async () => {
     const { outcomes, statistics } = await contend({ job: "flush", kind, vcpus: 2 });
     expect(outcomes.map(({ isAcknowledged }) => isAcknowledged)).toEqual([true, false]);
@@ -31,17 +37,6 @@ describe.each(KINDS)("a %s lock", (kind) => {
   test("leaves a flush unanswered when its waiter is deaf", async () => {
     const { outcomes } = await contend({ job: "flush", kind, vcpus: 2, fault: "deaf" });
     expect(outcomes.map(({ isAcknowledged }) => isAcknowledged)).toEqual([false, false]);
-  });
-});
-
-/** A torn queue need not let two in: it loses a waiter, for good, which threads cannot be asked (explored.test.ts can). */
-const TORN = KINDS.filter((kind) => kind !== "mcs");
-
-describe.each(TORN)("a %s lock that loads and then stores", (kind) => {
-  test.each([2, 8])("is found out by %i vCPUs", async (vcpus) => {
-    const { outcomes } = await contend({ job: "count", kind, vcpus, rounds: MANY, fault: "torn" });
-    const faults = outcomes.reduce((sum, { overlaps, checks }) => sum + overlaps + checks.length, 0);
-    expect(faults).toBeGreaterThan(0);
   });
 });
 
