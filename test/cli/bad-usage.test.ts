@@ -269,7 +269,7 @@ test.each([
   expect(readdirSync(folder)).not.toContain("result.json");
 });
 
-test("a scenario file that waits at its top for ever", { timeout: 60_000 }, async () => {
+test("a scenario file that waits at its top for ever", async () => {
   const path = file("waits.ts", "await new Promise(() => undefined);");
   const { code, err } = await umbra(["stress", path]);
   expect(code).toBe(2);
