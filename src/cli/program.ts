@@ -2,6 +2,7 @@
 import { Command } from "commander";
 import { PRESET_ABOUT } from "../engines/machine-settings.ts";
 import { ablateCommand } from "./ablate.ts";
+import { calibrateCommand } from "./calibrate.ts";
 import { conformCommand } from "./conform.ts";
 import type { Context } from "./context.ts";
 import { FOLDED_ABOUT, putOut } from "./json-file.ts";
@@ -59,6 +60,7 @@ export function createProgram(context: Context, version: string, ending: Ending)
   adopt(program, exploreCommand(context, end));
   adopt(program, simulateCommand(context, end));
   adopt(program, ablateCommand(context, end));
+  adopt(program, calibrateCommand(context, end));
   for (const command of replayCommands(context, end)) adopt(program, command);
   adopt(program, mutantsCommand(context, end));
   addTrace(program, context, ending);

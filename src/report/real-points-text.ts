@@ -1,6 +1,6 @@
 /** Simulated points beside the same on real threads, as a text for people. */
 import type { RealPoint, SimulateResult, SimulatedPoint } from "./simulate-result.ts";
-import { percent, table } from "./text.ts";
+import { count, percent, table } from "./text.ts";
 import type { Paint } from "./text.ts";
 
 const HEAD = [
@@ -14,8 +14,18 @@ const HEAD = [
   "\nreal",
 ];
 
+const ERRORS_HEAD = [
+  "lock",
+  "vCPUs",
+  "operations per second\nsimulated",
+  "\nreal",
+  "\noff by",
+  "waiting share\noff by",
+  "held\noff by",
+];
+
 /**
- * A table of both. Speed-ups are against the fewest vCPUs that ran, since a cost model of another machine says nothing of
+ * A table of both, and one of how far the simulated are off. Speed-ups are against the fewest vCPUs that ran, since a cost model of another machine says nothing of
  * this one's speed. Empty when no real points were asked for.
  */
 export function realPointLines({ points, real }: SimulateResult, paint: Paint): string[] {
@@ -40,7 +50,28 @@ export function realPointLines({ points, real }: SimulateResult, paint: Paint): 
   return [
     `${paint.bold("beside real threads")} ${paint.faint("(points that there are cores for, on this machine)")}`,
     table(HEAD, rows),
+    `${paint.bold("simulated by real")} ${paint.faint("(worth something with costs of this machine: umbra calibrate)")}`,
+    table(ERRORS_HEAD, errorRows(points, real)),
   ];
+}
+
+function off(error: number | null | undefined): string {
+  return typeof error === "number" ? percent(error) : "-";
+}
+
+function errorRows(points: SimulateResult["points"], real: SimulateResult["real"]): string[][] {
+  return real.map(({ lock, vcpus, throughput, errors }) => {
+    const simulated = points.find((point) => point.lock === lock && point.vcpus === vcpus);
+    return [
+      lock,
+      String(vcpus),
+      simulated === undefined ? "-" : count(simulated.throughput),
+      count(throughput),
+      off(errors?.throughput),
+      off(errors?.waitingShare),
+      off(errors?.utilisation),
+    ];
+  });
 }
 
 function speedUp(

@@ -108,9 +108,17 @@ export interface SensitivityRow {
   readonly answerChangesAt: readonly number[];
 }
 
+/** How far a simulated point is off a real one, by the real one: 0.1 is a tenth too much. Null by nothing. */
+export interface PointErrors {
+  readonly throughput: number | null;
+  readonly waitingShare: number | null;
+  readonly utilisation: number | null;
+}
+
 /** The same scenario on real threads for a while: not to be repeated to the byte, and of the machine that it ran on. */
 export interface RealPoint {
   readonly vcpus: number;
+  readonly granularity: SimulatedPoint["granularity"];
   readonly lock: string;
   /** The command of such a run. */
   readonly command: string;
@@ -121,6 +129,8 @@ export interface RealPoint {
   readonly waitingShare: number;
   /** Part of the time that the shadow lock was held, reckoned from the holds that were timed. */
   readonly utilisation: number;
+  /** Of the simulated point with the same vCPUs and lock; null if there is none, or nothing was measured there. */
+  readonly errors: PointErrors | null;
 }
 
 /** How a sweep ended. */

@@ -20,6 +20,7 @@ export type {
 } from "./stress-result.ts";
 export type {
   LawRow,
+  PointErrors,
   RealPoint,
   ScalingRow,
   SensitivityRow,
@@ -47,6 +48,7 @@ export type {
   Switches,
   TraceRow,
 } from "./explore-result.ts";
+export type { CalibrateResult, CalibratedCost, FittedWorkload, MeasuredTime } from "./calibrate-result.ts";
 export type {
   AblateResult,
   AblateSettings,

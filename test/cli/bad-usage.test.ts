@@ -49,6 +49,16 @@ test.concurrent.each([
     args: ["simulate", COUNT, "--set", "lock=ticket"],
     says: "--set lock: umbra simulate takes the kinds of lock to compare from --lock",
   },
+  { args: ["calibrate", "--seconds", "0"], says: '--seconds wants a number from 1 to 3600, got "0"' },
+  { args: ["calibrate", "--output", "mine"], says: '--output wants a .json file, got "mine"' },
+  {
+    args: ["calibrate", "--output", "no/such/mine.json"],
+    says: "--output no/such/mine.json: cannot be written: there is no such folder",
+  },
+  {
+    args: ["calibrate", "--output", "package.json/mine.json"],
+    says: "--output package.json/mine.json: cannot be written: a part of the path is not a folder",
+  },
   { args: ["ablate"], says: "required option '--workload <name>' not specified" },
   {
     args: ["ablate", "--workload", "games"],

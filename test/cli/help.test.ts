@@ -8,7 +8,7 @@ import type { ListResult } from "../../src/report/types.ts";
 import { ROOT } from "../source.ts";
 import { umbra } from "./umbra.ts";
 
-const COMMANDS = ["start", "stress", "trace", "conform", "snapshot", "list"];
+const COMMANDS = ["start", "stress", "trace", "conform", "snapshot", "calibrate", "list"];
 
 test("--version is that of the package", async () => {
   const { version } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as { version: string };

@@ -18,10 +18,14 @@ export class Awakening {
     this.#random = (seed | 0) === 0 ? 1 : seed | 0;
   }
 
-  /** When a thread that has waited since then goes on after a write. */
+  /**
+   * When a thread that has waited since then goes on after a write. Who is `asleep` by the nature of its wait, at HLT or at
+   * a futex, was awake for as long as the limit says, too: on threads everybody waits so (memory/wait.ts).
+   */
   wokenAt(since: number, writtenAt: number, isAsleep: boolean): number {
     const at = Math.max(since, writtenAt);
-    if (isAsleep || (this.spinLimit > 0 && at - since > this.spinLimit)) return at + this.#wakeup;
+    const sleeps = this.spinLimit === 0 ? isAsleep : at - since > this.spinLimit;
+    if (sleeps) return at + this.#wakeup;
     return at + this.#pause + this.#below(this.#jitter + 1);
   }
 

@@ -44,7 +44,8 @@ const FOLDER = fileURLToPath(new URL("../../../scenarios/costs/", import.meta.ur
 /** Names of the models that come with Umbra. */
 export const BUNDLED_MODELS = ["current-server", "core2-2007"] as const;
 
-const NANOS_MAX = 1_000_000;
+/** No cost is higher: a millisecond. */
+export const NANOS_MAX = 1_000_000;
 const LINES_MAX = 2 ** 24;
 
 /** A model by its name, or by the path of its file. Throws UsageError, in one line with file, field and reason. */

@@ -4,16 +4,18 @@
  */
 /* oxlint-disable no-await-in-loop -- a run has the cores to itself */
 import { availableParallelism } from "node:os";
-import type { RealPoint } from "../../report/types.ts";
+import type { PointErrors, RealPoint, SimulatedPoint } from "../../report/types.ts";
 import { runStress } from "../stress/engine.ts";
 import { planStress } from "../stress/plan.ts";
 import type { SimulatePlan } from "./simulate-plan.ts";
 import type { SweepHooks } from "./sweep.ts";
 
-/** Runs each simulated point that there are cores for, one after the other: they need all cores. */
+const NANOS = 1e9;
+
+/** Runs each point that there are cores for, one after the other: they need all cores. Beside it the simulated one, if any. */
 export async function realPoints(
   { tasks, request, settings }: SimulatePlan,
-  seconds: number,
+  { seconds, simulated }: { readonly seconds: number; readonly simulated: readonly SimulatedPoint[] },
   hooks: SweepHooks,
 ): Promise<RealPoint[]> {
   const points: RealPoint[] = [];
@@ -33,17 +35,37 @@ export async function realPoints(
       hooks.interruption === undefined ? {} : { interruption: hooks.interruption },
     );
     const { locks, outcome, violations, command, operationsPerSecond } = result;
-    points.push({
-      vcpus: config.vcpus,
-      lock: config.lockKind,
-      command,
-      outcome,
-      violations,
+    const measured = {
       throughput: operationsPerSecond,
       waitingShare: locks.reduce((sum, { waitingShare }) => sum + waitingShare, 0),
       utilisation: locks.find(({ name }) => name === "paging")?.utilisation ?? 0,
-    });
+    };
+    const { vcpus, lockKind: lock } = config;
+    const beside = simulated.find((point) => point.vcpus === vcpus && point.lock === lock);
+    const errors = beside === undefined || beside.reason !== null ? null : pointErrors(beside, measured);
+    points.push({ vcpus, granularity: "domain", lock, command, outcome, violations, ...measured, errors });
     if (outcome !== "completed") break;
   }
   return points;
+}
+
+type Compared = Pick<SimulatedPoint, "throughput" | "utilisation" | "vcpus" | "seconds" | "locks">;
+
+/** How far a simulated point is off a real one. */
+export function pointErrors(simulated: Compared, real: Pick<RealPoint, keyof PointErrors>): PointErrors {
+  return {
+    throughput: errorOf(simulated.throughput, real.throughput),
+    waitingShare: errorOf(waitedShare(simulated), real.waitingShare),
+    utilisation: errorOf(simulated.utilisation, real.utilisation),
+  };
+}
+
+/** What waits took of the vCPUs' time. Threads do not time how they take a free lock, so it must not count here. */
+function waitedShare({ locks, seconds, vcpus }: Compared): number {
+  const waited = locks.reduce((sum, { waittimeTotal }) => sum + waittimeTotal, 0);
+  return waited / (seconds * NANOS * vcpus);
+}
+
+function errorOf(simulated: number, real: number): number | null {
+  return real === 0 ? null : simulated / real - 1;
 }

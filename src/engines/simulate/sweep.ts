@@ -37,7 +37,9 @@ export async function runSimulate(plan: SimulatePlan, hooks: SweepHooks = {}): P
   const ended = changed?.outcome ?? outcome;
   const { realSeconds } = plan;
   const real =
-    realSeconds === null || ended !== "completed" ? [] : await realPoints(plan, realSeconds, hooks);
+    realSeconds === null || ended !== "completed"
+      ? []
+      : await realPoints(plan, { seconds: realSeconds, simulated: points }, hooks);
   const wasCut = real.some((point) => point.outcome === "interrupted");
   return {
     engine: "simulate",
