@@ -125,6 +125,7 @@ function measuredNanos(times: Times, hit: number): Record<string, Sourced> {
     fillLine: times.direct("filled line"),
     occupancy: times.direct("contended update"),
     pause: times.sourced(times.nanos("look") / 2, "half of a look", "look"),
+    wake: times.direct("waking"),
     wakeup: times.direct("wake-up"),
     spinLimit: times.sourced(LOOKS * times.nanos("look"), `${String(LOOKS)} looks`, "look"),
   };

@@ -5,6 +5,10 @@ import type { CostModel } from "./cost-model.ts";
 export class Awakening {
   /** Time after which a waiting thread sleeps; 0: it spins for ever, unless it is asleep by the nature of its wait. */
   readonly spinLimit: number;
+  /** What waking one who sleeps costs the one who wakes it. */
+  readonly wake: number;
+  /** Sleepers that were woken. */
+  woken = 0;
   readonly #pause: number;
   readonly #wakeup: number;
   readonly #jitter: number;
@@ -12,6 +16,7 @@ export class Awakening {
 
   constructor({ nanos }: Pick<CostModel, "nanos">, seed: number) {
     this.spinLimit = nanos.spinLimit;
+    this.wake = nanos.wake;
     this.#pause = nanos.pause;
     this.#wakeup = nanos.wakeup;
     this.#jitter = nanos.transfer;
@@ -25,7 +30,10 @@ export class Awakening {
   wokenAt(since: number, writtenAt: number, isAsleep: boolean): number {
     const at = Math.max(since, writtenAt);
     const sleeps = this.spinLimit === 0 ? isAsleep : at - since > this.spinLimit;
-    if (sleeps) return at + this.#wakeup;
+    if (sleeps) {
+      this.woken++;
+      return at + this.#wakeup;
+    }
     return at + this.#pause + this.#below(this.#jitter + 1);
   }
 

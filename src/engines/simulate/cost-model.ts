@@ -20,6 +20,7 @@ export const COSTS = {
   occupancy: "time for which a line that moves is busy: who wants it meanwhile waits",
   operation: "a guest operation, apart from its accesses",
   pause: "from a change of what a vCPU spins on until it looks again",
+  wake: "waking one who sleeps, for the one who wakes it, on top of its accesses",
   wakeup: "from the interrupt until a halted vCPU runs, or a sleeper from its waking",
   spinLimit: "time after which a waiting vCPU sleeps; 0: it spins for ever",
 } as const;

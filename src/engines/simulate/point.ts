@@ -158,10 +158,13 @@ function spentRows({ model }: PointTask, before: Reading, after: Reading): Spent
     after.operations - before.operations,
     (after.operations - before.operations) * model.nanos.operation,
   );
-  const charged = operations.nanos + sum(counters.map(({ nanos }) => nanos));
+  const woken = after.woken - before.woken;
+  const waking = row("waking", woken, woken * model.nanos.wake);
+  const charged = operations.nanos + waking.nanos + sum(counters.map(({ nanos }) => nanos));
   return [
     ...lines,
     operations,
+    waking,
     ...counters,
     // Nothing else spends time: of a scenario without a toolstack there is no such row, or the sums are wrong.
     row(TOOLSTACK, 0, after.spent - before.spent - charged),

@@ -11,6 +11,7 @@ export class Reading {
   readonly elapsed: number;
   readonly blocked: number;
   readonly spent: number;
+  readonly woken: number;
   readonly lineCounts: readonly number[];
   readonly lineNanos: readonly number[];
 
@@ -21,6 +22,7 @@ export class Reading {
     this.elapsed = SCHEDULER.elapsed();
     this.blocked = SCHEDULER.blockedNanos;
     this.spent = SCHEDULER.spentNanos;
+    this.woken = SCHEDULER.awakening?.woken ?? 0;
     this.lineCounts = [...(SCHEDULER.lines?.counts ?? [])];
     this.lineNanos = [...(SCHEDULER.lines?.nanos ?? [])];
   }

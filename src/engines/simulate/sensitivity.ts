@@ -22,6 +22,7 @@ const MADE_OF: Readonly<Record<string, readonly string[]>> = {
   memory: ["memory"],
   "queue for a line": ["occupancy"],
   "guest operation": ["operation"],
+  waking: ["wake"],
   blocked: ["pause", "wakeup"],
 };
 

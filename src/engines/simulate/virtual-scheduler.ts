@@ -369,12 +369,22 @@ export class VirtualScheduler {
   #wake(thread: number, at: number, isAsleep: boolean): void {
     this.#watchers.unwatch(thread);
     const since = this.#times[thread] ?? 0;
-    const time = this.awakening?.wokenAt(since, at, isAsleep) ?? at;
+    const time = this.#wokenAt(since, at, isAsleep);
     this.blockedNanos += time - since;
     this.#times[thread] = time;
     this.#pending[thread] = WAIT;
     this.#heap.enter(thread, time);
     this.#horizon = Math.min(this.#horizon, time);
+  }
+
+  /** When a thread goes on. Whoever wakes a sleeper pays for it. */
+  #wokenAt(since: number, at: number, isAsleep: boolean): number {
+    const { awakening } = this;
+    if (awakening === null) return at;
+    const before = awakening.woken;
+    const time = awakening.wokenAt(since, at, isAsleep);
+    if (awakening.woken !== before) this.spend(awakening.wake);
+    return time;
   }
 
   #caches(): CacheLines {

@@ -55,6 +55,29 @@ test("one lock for all does not scale: its waiters are more and more of the mach
   expect(sixteen).toBeGreaterThan(four ?? 0);
 });
 
+test("whoever wakes a sleeper pays for it, and every nanosecond is still accounted for", async () => {
+  const plan = await planSimulate({
+    scenario: "disjoint-spaces",
+    vcpus: "4",
+    lock: "futex",
+    seed: "1",
+    milliseconds: "0.3",
+  });
+  const model = { ...plan.model, nanos: { ...plan.model.nanos, wake: 2000 } };
+  const [task] = plan.tasks;
+  const dear = task === undefined ? [] : [{ ...task, model }];
+  const [free] = (await runSimulate(plan)).points;
+  const [paid] = (await runSimulate({ ...plan, tasks: dear })).points;
+  expect(free?.spent.find(({ name }) => name === "waking")).toBeUndefined();
+  const waking = paid?.spent.find(({ name }) => name === "waking");
+  expect(waking?.count).toBeGreaterThan(0);
+  expect(waking?.nanos).toBe(2000 * (waking?.count ?? 0));
+  expect(paid?.laws.filter(({ holds }) => !holds)).toEqual([]);
+  expect(paid?.spent.reduce((sum, { share }) => sum + share, 0)).toBeCloseTo(1, 9);
+  expect(paid?.spent.some(({ name }) => name === "the toolstack's pauses")).toBe(false);
+  expect(paid?.throughput).toBeLessThan(free?.throughput ?? 0);
+});
+
 test("a machine on which nobody can go on says who waits for what", async () => {
   const scenario = join(ROOT, "test/engines/stress/scenarios/deadlocks.ts");
   const { points } = await simulate({ scenario });
