@@ -2,11 +2,15 @@ import { EntryFlag, defineScenario, hex } from "umbra";
 
 const PAGE = 4096;
 const DATA = 0x0840_0000;
+/** What a kernel stores for a page that it has swapped out: not present, and where the page is now. */
+const SWAP_SLOT = 512;
 const FLAGS = EntryFlag.present | EntryFlag.writable | EntryFlag.user;
 
 /**
  * No vCPU shares a page, a table or a kernel with another, so whatever keeps two of them from working at the same time is
- * the hypervisor's. Each writes entries, touches what they map, and takes them away again, at any number of vCPUs.
+ * the hypervisor's. Each writes entries, touches what they map, and takes them away again, at any number of vCPUs. With
+ * `swap` it leaves the places of swapped pages behind, as a kernel does that is short of memory, instead of zeros, of which
+ * two in a row look like the end of a table.
  */
 export default defineScenario({
   name: "disjoint-spaces",
@@ -14,7 +18,7 @@ export default defineScenario({
   slide: "what one lock for all shadows costs: spec 14.11; shadows on demand: 4.6, emulated writes: 5",
   guests: ["4level", "pae", "2level"],
   vcpus: { min: 1, max: 1024, default: 4 },
-  options: { pages: 16, touches: 4 },
+  options: { pages: 16, touches: 4, swap: false },
   machine: (vcpus, { pages }) => ({ ramPages: 256 + vcpus * (pages + 8) }),
 
   boot(loader, { pages }) {
@@ -34,7 +38,7 @@ export default defineScenario({
   },
 
   programs: [
-    function mapper(cpu, { roots, frames, slot }, { pages, touches }) {
+    function mapper(cpu, { roots, frames, slot }, { pages, touches, swap }) {
       const table = DATA + pages * PAGE + slot;
       const first = frames[cpu.id] ?? 0;
       cpu.enablePaging(roots[cpu.id] ?? 0);
@@ -55,7 +59,7 @@ export default defineScenario({
             );
         }
         for (let page = 0; page < pages; page++) {
-          setEntry(page, 0);
+          setEntry(page, swap ? (page + 1) * SWAP_SLOT : 0);
           cpu.invlpg(DATA + page * PAGE);
         }
       }

@@ -2,7 +2,15 @@
 import { LockCell, QueueCell } from "../locks/lock-area.ts";
 import { DomainCell } from "../memory/domain-area.ts";
 import { FRAME_FIELD_NAMES } from "../memory/frame-table.ts";
-import { LOCK_NAMES, LOCK_WORDS, QUEUE_NODE_WORDS, VCPU_WORDS } from "../memory/layout.ts";
+import { PageLockCell } from "../locks/page-lock.ts";
+import {
+  LOCK_NAMES,
+  LOCK_WORDS,
+  PAGE_LOCK_WORDS,
+  PART_WORDS,
+  QUEUE_NODE_WORDS,
+  VCPU_WORDS,
+} from "../memory/layout.ts";
 import type { Layout, Region, RegionName } from "../memory/layout.ts";
 import { VcpuCell } from "../memory/vcpu-area.ts";
 
@@ -51,6 +59,9 @@ const NAMERS: Readonly<Partial<Record<RegionName, (at: number, layout: Layout) =
     `mfn ${hex(at % sizes.frames)} ${FRAME_FIELD_NAMES[Math.floor(at / sizes.frames)] ?? "field"}`,
   p2m: (at) => `p2m of gfn ${hex(at)}`,
   hash: (at) => `hash bucket ${String(at)}`,
+  parts: (at, layout) => `part of ${threadName(layout, Math.floor(at / PART_WORDS))}`,
+  pageLocks: (at) =>
+    `${fieldName(PageLockCell, at % PAGE_LOCK_WORDS)} lock of mfn ${hex(Math.floor(at / PAGE_LOCK_WORDS))}`,
   queues: (at, layout) => {
     const node = Math.floor(at / QUEUE_NODE_WORDS);
     const lock = LOCK_NAMES[node % LOCK_NAMES.length] ?? "no";

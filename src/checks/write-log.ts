@@ -1,15 +1,17 @@
 /** What machine frames held before each write of an execution: the values that a stale translation can come from. */
 
 const GRANULE_WORDS = 3;
+/** In place of a step: still written by thread 0; less the number of any other. */
 const UNFINISHED = 0x7fff_ffff;
+const THREADS = 32;
 
 /** Entries of a page: what each cell held, newest first. */
 export class WriteLog {
   /** Cell, step and old value of each word written, in order. */
   #log = new Int32Array(GRANULE_WORDS << 12);
   #length = 0;
-  /** Where in the log the hold at hand began to write, -1 when it has not. */
-  #holdFrom = -1;
+  /** Of each thread, where in the log the hold at hand began to write, -1 when it has not. */
+  readonly #holdFrom = new Int32Array(THREADS).fill(-1);
   readonly #words: Int32Array;
 
   constructor(words: Int32Array) {
@@ -19,26 +21,27 @@ export class WriteLog {
   /** A new execution begins. */
   begin(): void {
     this.#length = 0;
-    this.#holdFrom = -1;
+    this.#holdFrom.fill(-1);
   }
 
-  /** A word is about to be written. With `inHold` what it held counts as there until the lock is released. */
-  note(cell: number, step: number, inHold = false): void {
+  /** A word is about to be written. By a `holder` of the lock, what it held counts as there until that thread lets go. */
+  note(cell: number, step: number, holder = -1): void {
     if (this.#length + GRANULE_WORDS > this.#log.length) this.#grow();
     const at = this.#length;
     this.#log[at] = cell;
-    this.#log[at + 1] = inHold ? UNFINISHED : step;
-    if (inHold && this.#holdFrom < 0) this.#holdFrom = at;
+    this.#log[at + 1] = holder < 0 ? step : UNFINISHED - holder;
+    if (holder >= 0 && (this.#holdFrom[holder] ?? 0) < 0) this.#holdFrom[holder] = at;
     this.#log[at + 2] = this.#words[cell] ?? 0;
     this.#length = at + GRANULE_WORDS;
   }
 
-  /** The lock under which words were written is released. */
-  released(step: number): void {
-    if (this.#holdFrom < 0) return;
-    for (let at = this.#holdFrom; at < this.#length; at += GRANULE_WORDS)
-      if (this.#log[at + 1] === UNFINISHED) this.#log[at + 1] = step;
-    this.#holdFrom = -1;
+  /** A thread lets the lock go under which it wrote words. */
+  released(holder: number, step: number): void {
+    const from = this.#holdFrom[holder] ?? -1;
+    if (from < 0) return;
+    for (let at = from; at < this.#length; at += GRANULE_WORDS)
+      if (this.#log[at + 1] === UNFINISHED - holder) this.#log[at + 1] = step;
+    this.#holdFrom[holder] = -1;
   }
 
   /**

@@ -51,6 +51,21 @@ export class Domain {
     return this.#memory.loadWord(this.#dead) !== 0;
   }
 
+  /** Whether MMIO magic entries have been made since the p2m changed last (spec 12.3). */
+  hasFastMmioEntries(): boolean {
+    return this.#memory.loadWord(this.#base + DomainCell.hasFastMmioEntries) !== 0;
+  }
+
+  /** One is about to be made. Looks first: the line is everybody's. */
+  noteFastMmioEntry(): void {
+    if (!this.hasFastMmioEntries()) this.#memory.storeWord(this.#base + DomainCell.hasFastMmioEntries, 1);
+  }
+
+  /** All have gone. */
+  forgetFastMmioEntries(): void {
+    this.#memory.storeWord(this.#base + DomainCell.hasFastMmioEntries, 0);
+  }
+
   /** How often guest tables may have changed under a walk without the lock. */
   tableVersion(): number {
     return this.#memory.loadWord(this.#base + DomainCell.tableVersion);

@@ -100,6 +100,12 @@ export const PRESET_OUT_OF_SYNC_AFTER: Readonly<Record<PresetName, number>> = {
 /** Paging assistance: shadows of the guest's tables, or the guest's tables walked through those of the p2m. */
 export type PagingMode = "shadow" | "hap";
 
+/**
+ * What the shadow lock is: one for the whole domain, as Xen has it, or one that is also held in part, beside locks of
+ * single pages (docs/per-page-locks.md).
+ */
+export type Granularity = "domain" | "page";
+
 /** The order in which freed frames and shadow pages are used again. */
 export type ReuseOrder = "first-in-first-out" | "last-in-first-out";
 
@@ -115,6 +121,8 @@ export interface MachineConfig {
   /** Pages that `set_allocation` may raise the pool to. */
   readonly poolPagesMax: number;
   readonly lockKind: LockKind;
+  /** `page` is shadow mode's, without `out-of-sync`. */
+  readonly granularity: Granularity;
   readonly reuse: ReuseOrder;
   /** Sets of each TLB, a power of two. */
   readonly tlbSets: number;
@@ -138,6 +146,7 @@ export function machineConfig(
   return {
     paging: "shadow",
     lockKind: "test-and-set",
+    granularity: "domain",
     reuse: "first-in-first-out",
     tlbSets: 64,
     tlbWays: 8,

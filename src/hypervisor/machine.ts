@@ -4,6 +4,8 @@
  */
 import { HeldLocks } from "../locks/held-locks.ts";
 import { RecursiveLock } from "../locks/lock.ts";
+import { PageLock } from "../locks/page-lock.ts";
+import { Parts } from "../locks/parts.ts";
 import { DomainCell } from "../memory/domain-area.ts";
 import type { Clock } from "../memory/clock.ts";
 import { FrameTable, FrameUse, PageType } from "../memory/frame-table.ts";
@@ -148,13 +150,20 @@ export class Machine {
     const held = new HeldLocks(vcpu);
     const heapLock = new RecursiveLock(memory, layout, "heap", config.lockKind, vcpu, held);
     const heap = new Heap(memory, frames, domain, heapLock, config.reuse);
-    const lock = new RecursiveLock(memory, layout, "paging", config.lockKind, vcpu, held);
+    const parts = new Parts(memory, layout, vcpu, held);
+    const divided = config.granularity === "page" ? parts : null;
+    const lock = new RecursiveLock(memory, layout, "paging", config.lockKind, vcpu, held, divided);
     const device = new Device();
     const p2mLock = new RecursiveLock(memory, layout, "p2m", config.lockKind, vcpu, held);
     const wanted = new WantedPage();
     const base = { vcpu, memory, layout, config, frames, domain, heap, p2m, lock, device, p2mLock, wanted };
+    const pageLocks = {
+      parts,
+      tableLock: new PageLock(memory, layout, "table", vcpu, held),
+      frameLock: new PageLock(memory, layout, "frame", vcpu, held),
+    };
     const paging =
-      config.paging === "hap" ? new HapPaging(new Hap(base)) : new ShadowPaging(new Shadow(base));
+      config.paging === "hap" ? new HapPaging(new Hap(base)) : new ShadowPaging(new Shadow(base, pageLocks));
     return new HostedVcpu(base, paging, held);
   }
 

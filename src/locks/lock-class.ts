@@ -2,7 +2,8 @@
  * The locks of a machine as data: their order, who may take one twice, and the places that take them.
  *
  * Ranks are those of Xen's mm-locks.h (spec 14.1). The heap lock is Umbra's own: it guards the machine's free frames
- * and is a leaf, so its rank is above all others. Recursion is legal only where spec 14.3 says so.
+ * and is a leaf, so its rank is above all others. Those of per-page locks (docs/per-page-locks.md) lie between. Recursion
+ * is legal only where spec 14.3 says so.
  */
 import { LOCK_NAMES } from "../memory/layout.ts";
 
@@ -34,6 +35,9 @@ export const LockSite = {
   domctl: 21,
   nested_fault: 22,
   pagetable_dying: 23,
+  get_mapping: 24,
+  put_mapping: 25,
+  emulate_read: 26,
 } as const;
 
 /** The name of a place that takes locks. */
@@ -63,6 +67,10 @@ const DECLARATIONS: Readonly<Record<LockName, Pick<LockClass, "rank" | "recurses
       "log_dirty",
     ],
   },
+  // Whoever holds a part does not take the whole, nor the other way round: of one rank, neither comes after the other.
+  "paging in part": { rank: 64, recursesAt: [] },
+  table: { rank: 66, recursesAt: [] },
+  frame: { rank: 68, recursesAt: [] },
   heap: { rank: 72, recursesAt: [] },
 };
 
@@ -76,7 +84,14 @@ const SITE_NAMES = new Map<number, string>(Object.entries(LockSite).map(([name, 
 
 /** The name of a place that takes locks; what is no such place is named by its number. */
 export function lockSiteName(id: number): string {
-  return SITE_NAMES.get(id) ?? `site ${String(id)}`;
+  return SITE_NAMES.get(id) ?? (id === 0 ? "a place unknown" : `site ${String(id)}`);
+}
+
+/** A lock in a sentence: "the p2m lock". */
+export function lockPhrase(index: number): string {
+  const name = LOCK_NAMES[index] ?? "unknown";
+  if (name === "paging in part") return "a part of the paging lock";
+  return name === "table" || name === "frame" ? `a ${name} lock` : `the ${name} lock`;
 }
 
 /** What is declared of the lock with this index. Throws RangeError when there is none. */

@@ -15,6 +15,7 @@ import { LockCell, countUp, lockArea, recordDuration } from "./lock-area.ts";
 import { LockSite, lockClassOf, lockSiteName } from "./lock-class.ts";
 import type { LockName } from "./lock-class.ts";
 import type { LockOwner } from "./lock-owner.ts";
+import type { Parts } from "./parts.ts";
 
 /** One in this many acquisitions of a vCPU has its hold timed. */
 const HOLD_SAMPLING = 64;
@@ -25,6 +26,8 @@ export class RecursiveLock {
   readonly #owner: LockOwner;
   readonly #held: HeldLocks;
   readonly #gate: Gate;
+  /** Null if the lock is only held whole. */
+  readonly #parts: Parts | null;
   readonly #index: number;
   readonly #rank: number;
   /** Bit `1 << site` for each place that may take the lock again. */
@@ -51,6 +54,7 @@ export class RecursiveLock {
     kind: LockKind,
     owner: LockOwner,
     held: HeldLocks,
+    parts: Parts | null = null,
   ) {
     const index = LOCK_NAMES.indexOf(name);
     const { rank, recursesAt } = lockClassOf(index);
@@ -59,6 +63,7 @@ export class RecursiveLock {
     this.#owner = owner;
     this.#held = held;
     this.#gate = gateOf(kind, { memory, layout, owner, lock: index });
+    this.#parts = parts;
     this.#index = index;
     this.#rank = rank;
     let sites = 0;
@@ -98,7 +103,9 @@ export class RecursiveLock {
       return;
     }
     if (!this.#held.allowsRank(this.#rank)) this.#held.reportOrder(this.#index, this.#rank, site);
-    if (!this.#gate.arrive()) this.#wait(site);
+    const parts = this.#parts;
+    if (!this.#gate.arrive()) this.#wait(site, false);
+    else if (parts !== null && !parts.exclude()) this.#wait(site, true);
     memory.storeGuarded(this.#siteCell, site);
     memory.storeGuarded(this.#depthCell, 1);
     memory.storeGuarded(this.#ownerCell, me);
@@ -132,17 +139,20 @@ export class RecursiveLock {
     }
     this.#held.noteReleased(this.#index);
     memory.storeGuarded(this.#ownerCell, 0);
+    if (this.#parts !== null) this.#parts.admit();
     this.#gate.passOn();
   }
 
-  /** The lock is held in the end, so that its statistics may be written. */
-  #wait(site: number): void {
+  /** Waits for the gate, unless the vCPU is in it, and for parts. The lock is held in the end: its statistics may be written. */
+  #wait(site: number, isInGate: boolean): void {
     const owner = this.#owner;
     owner.noteWaiting(1 + this.#index);
     // An instrument looks, as it does for the watchdog: this is no access of the machine.
     const heldAt = this.#memory.loadPrivate(this.#siteCell);
     const since = owner.clock.now();
-    this.#gate.waitForTurn();
+    const parts = this.#parts;
+    if (!isInGate) this.#gate.waitForTurn();
+    if (parts !== null && (isInGate || !parts.exclude())) parts.awaitOthers();
     const nanos = owner.clock.now() - since;
     recordDuration(this.#memory, this.#waits, nanos);
     owner.lockWaits.note(this.#index, site, heldAt, nanos);

@@ -29,7 +29,7 @@ export const DomainCell = {
   pinnedTail: 13,
   /** 1 while the hash is being scanned: lookups must not reorder chains. */
   hashWalking: 14,
-  /** 1 once an MMIO magic entry was written (spec 12.3). */
+  /** Atomic: 1 once an MMIO magic entry was written (spec 12.3). */
   hasFastMmioEntries: 15,
   /** 1 while level 3 shadows are pinned for old 64-bit Linux (spec 3.5). */
   linuxL3Toplevel: 16,
@@ -98,6 +98,10 @@ export const DOMAIN_CELL_GUARDS: Readonly<Partial<Record<keyof typeof DomainCell
   tableVersion: {
     guard: "atomic",
     because: "whoever walks without the lock reads it before, and compares it once it has the lock",
+  },
+  hasFastMmioEntries: {
+    guard: "atomic",
+    because: "those who hold a part of the paging lock may find one to be made at the same time",
   },
   poolTotal: {
     guard: "paging lock",

@@ -2,7 +2,7 @@
  * Frame records: what Xen keeps in `page_info`, as a struct of arrays (spec 1.1, 1.2). A machine frame is free in the
  * heap, a page of guest memory, or a page of the shadow pool; which fields mean something follows from that.
  *
- * Every field is guarded by the paging lock. Xen overlays shadow fields with those of guest pages to save space;
+ * Every field is guarded by the paging lock, those that count mappings by the frame's lock in part of it. Xen overlays shadow fields with those of guest pages to save space;
  * here each has an array of its own, so that a use of the wrong one is seen instead of misread.
  */
 import type { CellGuard, Layout } from "./layout.ts";
@@ -31,8 +31,19 @@ export const FRAME_FIELD_NAMES = [
   "dying",
 ] as const;
 
-/** Fields that may also be read without the paging lock. */
+const COUNTED = "mappings are counted by whoever makes them, in part of the paging lock too";
+
+/** Fields that may also be read without the paging lock, or need not all of it. */
 export const FRAME_FIELD_GUARDS: Readonly<Partial<Record<(typeof FRAME_FIELD_NAMES)[number], CellGuard>>> = {
+  count: { guard: "frame lock", because: COUNTED },
+  typecount: { guard: "frame lock", because: COUNTED },
+  pageType: {
+    guard: "frame lock",
+    anybody: "reads",
+    because:
+      "whoever reads it without asks whether the page is the identity pagetable, which it always or never is",
+  },
+  timestamp: { guard: "frame lock", because: COUNTED },
   type: {
     guard: "paging lock",
     anybody: "reads",

@@ -11,13 +11,15 @@ import { PAGE_WORDS } from "./units.ts";
 
 /**
  * How the cells of a region may be accessed: `atomic` by anybody, `private` by the one vCPU whose area it is, or by
- * whoever holds the lock named. `startup` is written before the vCPUs run and only read afterwards.
+ * whoever holds the lock named. `startup` is written before the vCPUs run and only read afterwards. What the paging lock
+ * guards may be read by whoever holds a part of it; `frame lock` is the paging lock, or a part and the lock of the frame.
  */
 export type Guard =
   | "atomic"
   | "private"
   | "startup"
   | "paging lock"
+  | "frame lock"
   | "p2m lock"
   | "heap lock"
   | "its own lock";
@@ -57,12 +59,19 @@ export interface LayoutSizes {
   readonly structureCacheEntries: number;
 }
 
-/** Locks that every machine has, in the order of their areas. */
-export const LOCK_NAMES = ["p2m", "paging", "heap"] as const;
+/**
+ * Kinds of lock, in the order of their areas. `p2m`, `paging` and `heap` are one lock each; of the others, which only a
+ * machine with page granularity uses, there is one for each vCPU or page (docs/per-page-locks.md).
+ */
+export const LOCK_NAMES = ["p2m", "paging", "paging in part", "table", "frame", "heap"] as const;
 /** Words in the area of one lock. */
 export const LOCK_WORDS = 256;
 /** Words of a vCPU's node in the queue of one lock: a cache line. */
 export const QUEUE_NODE_WORDS = 16;
+/** Words in which a vCPU says that it holds a part of the paging lock: a cache line. */
+export const PART_WORDS = 16;
+/** Words of the locks of one page: a cache line. */
+export const PAGE_LOCK_WORDS = 16;
 /** Words of one vCPU's control cells (vcpu-area.ts). */
 export const VCPU_WORDS = 128;
 /** Words of one TLB or paging-structure cache entry. */
@@ -93,6 +102,8 @@ const REGION_ORDER = [
   "recent",
   "queues",
   "vram",
+  "parts",
+  "pageLocks",
 ] as const;
 
 /** The name of a region. */
@@ -174,6 +185,16 @@ const DECLARATIONS: Readonly<Record<RegionName, Declaration>> = {
     guard: "paging lock",
     about: "of each page of a tracked frame buffer the cell of its one known mapping; then a bit for each",
     words: (sizes) => sizes.ramPages + Math.ceil(sizes.ramPages / 32),
+  },
+  parts: {
+    guard: "atomic",
+    about: "whether a vCPU holds a part of the paging lock, a line each",
+    words: (sizes) => (sizes.vcpus + 1) * PART_WORDS,
+  },
+  pageLocks: {
+    guard: "atomic",
+    about: "of each machine frame its table lock and its frame lock, a line each",
+    words: (sizes) => sizes.frames * PAGE_LOCK_WORDS,
   },
 };
 

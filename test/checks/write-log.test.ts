@@ -14,8 +14,8 @@ function values(log: WriteLog, since: number): number[] {
   return seen;
 }
 
-function write(log: WriteLog, words: Int32Array, value: number, step: number, inHold = false): void {
-  log.note(CELL, step, inHold);
+function write(log: WriteLog, words: Int32Array, value: number, step: number, holder = -1): void {
+  log.note(CELL, step, holder);
   words[CELL] = value;
 }
 
@@ -32,9 +32,9 @@ test("what is overwritten under the lock counts until the lock is released", () 
   const words = new Int32Array(16);
   const log = new WriteLog(words);
   log.begin();
-  write(log, words, 1, 10, true);
+  write(log, words, 1, 10, 3);
   expect(values(log, 100)).toEqual([1, 0]);
-  log.released(50);
+  log.released(3, 50);
   expect([values(log, 40), values(log, 50)]).toEqual([[1, 0], [1]]);
   write(log, words, 2, 60);
   expect(values(log, 55)).toEqual([2, 1]);
@@ -44,8 +44,8 @@ test("writes to other cells do not end the search", () => {
   const words = new Int32Array(16);
   const log = new WriteLog(words);
   log.begin();
-  write(log, words, 1, 10, true);
+  write(log, words, 1, 10, 3);
   log.note(CELL + 4, 20);
-  log.released(30);
+  log.released(3, 30);
   expect(values(log, 25)).toEqual([1, 0]);
 });

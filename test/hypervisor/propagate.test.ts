@@ -96,11 +96,11 @@ describe.each(FORMATS)("the shadow entry of a %i-level guest", (levels) => {
   });
 
   test("notes that a device's entry was made, since a change of the p2m must find it", () => {
-    domain.write(DomainCell.hasFastMmioEntries, 0);
+    domain.forgetFastMmioEntries();
     propagation.leaf(0x61, 0, machine.machine.p2m.entryOf(0x60), 0x60, levels, Fetch.prefetch);
-    expect(domain.read(DomainCell.hasFastMmioEntries)).toBe(0);
+    expect(domain.hasFastMmioEntries()).toBe(false);
     propagation.leaf(0x61, 0, P2mType.mmioDm, 0x5000, levels, Fetch.prefetch);
-    expect(domain.read(DomainCell.hasFastMmioEntries)).toBe(1);
+    expect(domain.hasFastMmioEntries()).toBe(true);
   });
 });
 

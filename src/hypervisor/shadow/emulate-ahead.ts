@@ -64,8 +64,8 @@ export class EmulateAhead {
 
   /** Executes the instruction at RIP, or the operation in flight. */
   #emulate(isInstruction: boolean): boolean {
-    const { emulation, instructions, lock, switches } = this.#shadow;
-    const isLocked = !switches["unlocked-emulation"];
+    const { emulation, instructions, lock, emulatesUnlocked } = this.#shadow;
+    const isLocked = !emulatesUnlocked;
     emulation.wasPagetable = false;
     emulation.isAhead = true;
     if (isLocked) lock.acquire(LockSite.emulate_write);

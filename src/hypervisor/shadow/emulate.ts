@@ -21,7 +21,7 @@ const PAGE_MASK = PAGE_BYTES - 1;
 
 /**
  * Emulates stores and compare-exchanges, and whatever a device has a part of. Callers hold the paging lock; with the
- * switch `unlocked-emulation` they do not, and the lock is taken between the translation and the store.
+ * switch `unlocked-emulation`, or per-page locks, they do not, and it is taken between the translation and the store.
  */
 export class Emulation {
   /** Whether the last store was one to a pagetable, for emulate-ahead. */
@@ -46,15 +46,14 @@ export class Emulation {
    * have a part in is over when they have been asked (`SplitAccess`). Answers a `FaultAnswer`.
    */
   emulate(frame: Mfn): number {
-    const { vcpu, lock, switches } = this.#shadow;
-    const isUnlocked = switches["unlocked-emulation"];
+    const { vcpu, perPage, emulatesUnlocked } = this.#shadow;
     const crosses = this.crossesPages();
     const refusal = this.#translate(vcpu.addressLow, vcpu.addressHigh, crosses);
     if (refusal !== FaultAnswer.emulated) return refusal;
-    if (!isUnlocked) return this.#perform(frame, crosses);
-    lock.acquire(LockSite.emulate_write);
+    if (!emulatesUnlocked) return this.#perform(frame, crosses);
+    perPage.beginStore(LockSite.emulate_write, this.#first, crosses);
     const answer = this.isStillThere(crosses) ? this.#perform(frame, crosses) : FaultAnswer.retry;
-    lock.release();
+    perPage.endStore();
     return answer;
   }
 
@@ -63,7 +62,7 @@ export class Emulation {
    * False, and nothing was done, when it is not for the emulator.
    */
   emulateNext(): boolean {
-    const { vcpu, lock, switches } = this.#shadow;
+    const { vcpu, perPage, emulatesUnlocked } = this.#shadow;
     const crosses = this.crossesPages();
     if (this.#translate(vcpu.addressLow, vcpu.addressHigh, crosses) !== FaultAnswer.emulated) return false;
     if (this.#first === NO_MFN || (crosses && this.#second === NO_MFN)) return false;
@@ -72,14 +71,14 @@ export class Emulation {
       return true;
     }
     if (this.#isDiscarded(crosses)) return false;
-    if (!switches["unlocked-emulation"]) {
+    if (!emulatesUnlocked) {
       this.#store(crosses);
       return true;
     }
-    lock.acquire(LockSite.emulate_write);
+    perPage.beginStore(LockSite.emulate_write, this.#first, crosses);
     const isThere = this.isStillThere(crosses);
     if (isThere) this.#store(crosses);
-    lock.release();
+    perPage.endStore();
     return isThere;
   }
 
@@ -97,7 +96,7 @@ export class Emulation {
 
   /** Does what was translated. Callers hold the lock. */
   #perform(frame: Mfn, crosses: boolean): number {
-    const { counters, unshadow, split, switches } = this.#shadow;
+    const { counters, unshadow, split, switches, emulatesUnlocked } = this.#shadow;
     if (crosses && (this.#first === NO_MFN || this.#second === NO_MFN)) {
       this.resetEarlyUnshadow();
       split.execute(this.#first, this.#firstGfn, this.#second, this.#secondGfn, this.#discards(crosses));
@@ -107,8 +106,7 @@ export class Emulation {
     if (frame === NO_MFN) return FaultAnswer.retry;
     if (this.#first === NO_MFN) {
       // Unless the fault's own walk, in the same hold of the lock, has found memory, the device may have come since.
-      if (switches["unlocked-emulation"] || switches["fast-emulate"] || this.isAhead)
-        return FaultAnswer.retry;
+      if (emulatesUnlocked || switches["fast-emulate"] || this.isAhead) return FaultAnswer.retry;
       counters.add(Counter.fault_emulate_failed);
       unshadow.removeShadows(frame, false, true);
       return FaultAnswer.retry;

@@ -69,8 +69,8 @@ export class FastEmulate {
   }
 
   #emulate(): number {
-    const { switches, lock, instructions } = this.#shadow;
-    if (switches["unlocked-emulation"]) return instructions.emulateFaulting(this.#frame);
+    const { emulatesUnlocked, lock, instructions } = this.#shadow;
+    if (emulatesUnlocked) return instructions.emulateFaulting(this.#frame);
     lock.acquire(LockSite.emulate_write);
     const answer = instructions.emulateFaulting(this.#frame);
     lock.release();

@@ -1,18 +1,17 @@
 /**
  * The page-fault handler (spec 4). Steps in the order that is load-bearing: walk, preallocate, revoke, flush, check the
  * walk, build the chain, propagate, prefetch, emulate. All but the walk and the emulation run under the paging lock; those
- * two as well, unless their switches say otherwise.
+ * two as well, unless their switches say otherwise. With per-page locks a fault that finds its shadows there, and its
+ * tables known as such, holds a part of it from the walk on.
  */
 import { Counter } from "../../memory/counters.ts";
-import { DomainCell } from "../../memory/domain-area.ts";
 import { NO_MFN, mfn } from "../../memory/units.ts";
 import type { Mfn } from "../../memory/units.ts";
-import { Cr0 } from "../../machine/control-registers.ts";
 import { FaultAnswer } from "../../machine/exits.ts";
 import { ARCHITECTURAL_FAULT_BITS } from "../../machine/fault-code.ts";
-import { VcpuCell } from "../../memory/vcpu-area.ts";
 import { LockSite } from "../../locks/lock-class.ts";
-import { P2mType, discardsWrites, isAbsentEntry, isReadOnlyEntry, mappedInP2mEntry } from "../p2m-type.ts";
+import { P2mType, isAbsentEntry, isReadOnlyEntry, mappedInP2mEntry } from "../p2m-type.ts";
+import { FaultConclusion } from "./conclude-fault.ts";
 import { SLOW_PATH } from "./fast-path.ts";
 import { SUPERPAGE_ENTRY } from "./prefetch.ts";
 import { Fetch } from "./propagate.ts";
@@ -24,52 +23,38 @@ import type { Shadow } from "./shadow.ts";
 const FAULT = Counter.fault;
 const FAULT_BAIL_REAL_FAULT = Counter.fault_bail_real_fault;
 const FAULT_CACHED_MMIO = Counter.fault_cached_mmio;
-const FAULT_EMULATE_FAILED = Counter.fault_emulate_failed;
-const FAULT_EMULATE_WP = Counter.fault_emulate_wp;
-const FAULT_EMULATE_WRITE = Counter.fault_emulate_write;
-const FAULT_FIXED = Counter.fault_fixed;
-const FAULT_MMIO = Counter.fault_mmio;
-const FAULT_READ_ONLY = Counter.fault_read_only;
 const GUEST_WALK = Counter.guest_walk;
-const LOGDIRTY_TYPE_FAULTS = Counter.logdirty_type_faults;
 const RM_WRITE_FLUSH_TLB = Counter.rm_write_flush_tlb;
 const TRANSLATION_CACHE_HITS = Counter.translation_cache_hits;
-const CR0_WP = Cr0.wp;
 const ANSWER_EMULATED = FaultAnswer.emulated;
 const ANSWER_INJECT = FaultAnswer.inject;
-const ANSWER_RESUME = FaultAnswer.resume;
 const ANSWER_RETRY = FaultAnswer.retry;
 const ANSWER_STOP = FaultAnswer.stop;
 const SITE_PAGE_FAULT = LockSite.page_fault;
 const REVOKED_FLUSH = Revoked.flush;
-const DIRTY_FAULTS = DomainCell.dirtyFaults;
-const CELL_CR0 = VcpuCell.cr0;
 const EMULATED = P2mType.mmioDm;
 const FETCH_READ = Fetch.demandRead;
 const FETCH_WRITE = Fetch.demandWrite;
 
-const PRESENT = 1;
 const WRITE = 2;
 const USER = 4;
 const RESERVED = 8;
 const FETCH = 16;
 const IMPLICIT = 1 << 18;
-/** Answers within this file: walk again; emulate once the lock is released. */
+/** Answers within this file, beside those of `FaultConclusion`: walk again; a part of the lock is not enough. */
 const AGAIN = -2;
-const EMULATE = -3;
-/** The same of the operation in flight alone. */
-const EMULATE_OPERATION = -4;
+const WHOLE = -5;
 
 /** Handles page faults of one vCPU. */
 export class FaultHandler {
   readonly #shadow: Shadow;
-  /** Gfn of the device page that the fault at hand goes to, -1 when it is none. */
-  #deviceGfn = -1;
-  /** The page that the operation at hand goes to, when it is to be emulated without the lock. */
-  #emulatedFrame: Mfn = NO_MFN;
+  readonly #conclusion: FaultConclusion;
+  /** What the p2m said of the page that a leaf was made for in part. */
+  #entry = 0;
 
   constructor(shadow: Shadow) {
     this.#shadow = shadow;
+    this.#conclusion = new FaultConclusion(shadow);
   }
 
   /** Handles a fault at `vcpu.faultLow/High` with hardware's error code. Answers a `FaultAnswer`. */
@@ -82,21 +67,24 @@ export class FaultHandler {
   }
 
   #answer(errorCode: number): number {
-    const { counters, switches, fastPath, domain, fastEmulate } = this.#shadow;
+    const { counters, switches, fastPath, domain, fastEmulate, perPage } = this.#shadow;
+    const conclusion = this.#conclusion;
     counters.add(FAULT);
     if (domain.isDead()) return ANSWER_STOP;
     if (switches["fast-fault-path"] && (errorCode & RESERVED) !== 0) {
       const answer = fastPath.answer(errorCode);
       if (answer !== SLOW_PATH) return answer;
     }
-    this.#deviceGfn = -1;
+    conclusion.begin();
     if (switches["fast-emulate"]) {
       const answer = fastEmulate.answer(errorCode);
-      if (answer !== SLOW_PATH) return this.#afterHold(answer);
+      if (answer !== SLOW_PATH) return conclusion.afterHold(answer);
     }
     if (switches["translation-cache"] && this.#isCachedMmio(errorCode))
-      return this.#afterHold(ANSWER_EMULATED);
-    return this.#afterHold(
+      return conclusion.afterHold(ANSWER_EMULATED);
+    const inPart = perPage.isOn ? this.#walkInPart(errorCode) : WHOLE;
+    if (inPart !== WHOLE) return conclusion.afterHold(inPart);
+    return conclusion.afterHold(
       switches["lock-free-walk"] ? this.#walkWithoutLock(errorCode) : this.#walkWithLock(errorCode),
     );
   }
@@ -110,7 +98,7 @@ export class FaultHandler {
     counters.add(FAULT_CACHED_MMIO);
     counters.add(TRANSLATION_CACHE_HITS);
     emulation.resetEarlyUnshadow();
-    this.#deviceGfn = gfn;
+    this.#conclusion.goToDevice(gfn);
     return true;
   }
 
@@ -143,23 +131,53 @@ export class FaultHandler {
     }
   }
 
-  /** What is left to do when the lock has been released. */
-  #afterHold(answer: number): number {
-    const { vcpu, device, split, instructions, emulation, domain, switches, ahead } = this.#shadow;
-    let final = answer;
-    if (answer === EMULATE || answer === EMULATE_OPERATION) {
-      final =
-        answer === EMULATE
-          ? instructions.emulateFaulting(this.#emulatedFrame)
-          : emulation.emulate(this.#emulatedFrame);
-      if (domain.isDead()) final = ANSWER_STOP;
+  /**
+   * Walks and all the rest with a part of the lock. What the walk goes through stands still but for the leaf's table, whose
+   * entry is looked at again under its lock. WHOLE, and nothing was done, if more than a part is needed.
+   */
+  #walkInPart(errorCode: number): number {
+    const { perPage } = this.#shadow;
+    let answer: number;
+    do {
+      if (!perPage.tryBegin(SITE_PAGE_FAULT)) return WHOLE;
+      answer = this.#walk(errorCode) ? this.#attemptInPart(errorCode) : this.#refuse();
+      perPage.end();
+    } while (answer === AGAIN);
+    return answer;
+  }
+
+  /** The slow path from the walk on, as far as it goes without a change to what others may rely on. */
+  #attemptInPart(errorCode: number): number {
+    const { guest, domain, perPage, tableLock } = this.#shadow;
+    if (domain.isDead()) return ANSWER_STOP;
+    const format = guest.format();
+    const table = guest.walker.leafLevel === 1 ? this.#walkedTable(1) : NO_MFN;
+    if (table === NO_MFN || this.#hasNewTable(format)) return WHOLE;
+    const cell = perPage.leafCell(table, format);
+    if (cell === 0) return WHOLE;
+    tableLock.acquire(table, SITE_PAGE_FAULT);
+    const answer = this.#fillInPart(errorCode, cell, format);
+    tableLock.release();
+    if (answer !== ANSWER_EMULATED) return answer;
+    const { frame } = guest.walker;
+    return this.#conclusion.conclude(errorCode, frame, this.#entry);
+  }
+
+  /** Makes the leaf of the walk; `emulated` if it was, and the fault is to be concluded. Callers hold its table's lock. */
+  #fillInPart(errorCode: number, cell: number, format: number): number {
+    const { guest, p2m, wanted, freeWalk, perPage } = this.#shadow;
+    if (!freeWalk.isLeafStillTrue()) return AGAIN;
+    const gfn = guest.walker.frame;
+    const entry = p2m.entryOf(gfn);
+    if (isAbsentEntry(entry)) {
+      wanted.gfn = gfn;
+      return ANSWER_RETRY;
     }
-    if (this.#deviceGfn >= 0) device.execute(vcpu, this.#deviceGfn);
-    else if (final === ANSWER_EMULATED || final === ANSWER_RESUME) {
-      split.askDevices();
-      if (switches["emulate-ahead"]) ahead.begin(final);
-    }
-    return final;
+    const isUserWrite = (errorCode & (WRITE | USER)) === (WRITE | USER);
+    if ((errorCode & WRITE) !== 0 && !perPage.mayAnswer(mappedInP2mEntry(entry), isUserWrite)) return WHOLE;
+    this.#entry = entry;
+    this.#fillLeaf(errorCode, cell, gfn, entry, format);
+    return ANSWER_EMULATED;
   }
 
   /** Walks the guest's tables for the access that faulted; true when they permit it. */
@@ -252,8 +270,7 @@ export class FaultHandler {
 
   /** Makes the shadows for the walk and its leaf entry, then says what becomes of the operation. */
   #fill(errorCode: number, gfn: number, entry: number, format: number): number {
-    const { chain, switches, prefetch, guest, domain, vcpu, tables, outOfSync, pages, freeWalk } =
-      this.#shadow;
+    const { chain, switches, domain, outOfSync, pages, freeWalk } = this.#shadow;
     const isWrite = (errorCode & WRITE) !== 0;
     const cell = chain.leafCell(isWrite);
     if (cell === 0) return this.#noChain(errorCode);
@@ -263,14 +280,20 @@ export class FaultHandler {
     if (domain.isDead()) return ANSWER_STOP;
     // After the last step that can resync the leaf's table: a page out of sync changes unseen (spec 14.9).
     if ((switches["lock-free-walk"] || outOfSync.isOn) && !freeWalk.isLeafStillTrue()) return AGAIN;
+    this.#fillLeaf(errorCode, cell, gfn, entry, format);
+    if (domain.isDead()) return ANSWER_STOP;
+    return this.#conclusion.conclude(errorCode, gfn, entry);
+  }
+
+  /** Makes the leaf at a cell, and those behind it. */
+  #fillLeaf(errorCode: number, cell: number, gfn: number, entry: number, format: number): void {
+    const { guest, vcpu, switches, prefetch, tables } = this.#shadow;
     const table = guest.walker.leafLevel === 1 ? this.#walkedTable(1) : NO_MFN;
     const index = (vcpu.faultLow >>> 12) & (format === 2 ? 1023 : 511);
-    this.#makeLeaf(cell, table, index, entry, isWrite);
+    this.#makeLeaf(cell, table, index, entry, (errorCode & WRITE) !== 0);
     if (switches.prefetch) prefetch.behind(cell, table, index, gfn, format);
     // Prefetch reads guest entries through the same scratch; nothing below may rely on it.
     tables.guestLow = 0;
-    if (domain.isDead()) return ANSWER_STOP;
-    return this.#conclude(errorCode, gfn, entry);
   }
 
   /** The leaf as the walk read it, with its A and D. */
@@ -300,86 +323,5 @@ export class FaultHandler {
     if (domain.isDead()) return ANSWER_STOP;
     vcpu.faultErrorCode = errorCode & (guest.reportsFetches() ? WRITE | USER | FETCH : WRITE | USER);
     return ANSWER_INJECT;
-  }
-
-  #conclude(errorCode: number, gfn: number, entry: number): number {
-    const { counters, emulation, guest, pages, logDirty, domain, outOfSync } = this.#shadow;
-    const isWrite = (errorCode & WRITE) !== 0;
-    const frame = mappedInP2mEntry(entry);
-    if (frame === NO_MFN) {
-      emulation.resetEarlyUnshadow();
-      counters.add(FAULT_MMIO);
-      if (emulation.crossesPages()) return this.#emulateInTurn(frame);
-      this.#deviceGfn = gfn;
-      return ANSWER_EMULATED;
-    }
-    const isFree = (errorCode & USER) === 0 && outOfSync.isOutOfSync(frame);
-    if (isWrite && pages.isPagetable(frame) && !isFree) {
-      counters.add(FAULT_EMULATE_WRITE);
-      return this.#emulate(errorCode, frame);
-    }
-    if (isWrite && isReadOnlyEntry(entry)) return this.#emulateReadOnly(entry, frame);
-    const isWriteProtectOff = (guest.register(CELL_CR0) & CR0_WP) === 0;
-    if (isWriteProtectOff && errorCode === (WRITE | PRESENT)) {
-      counters.add(FAULT_EMULATE_WP);
-      return this.#emulate(errorCode, frame);
-    }
-    counters.add(FAULT_FIXED);
-    if (logDirty.isOn()) domain.increase(DIRTY_FAULTS, 1);
-    if (guest.walker.leafLevel === 1) outOfSync.countAnew(mfn(guest.walker.tableMfn[1] ?? 0));
-    emulation.resetEarlyUnshadow();
-    return ANSWER_RETRY;
-  }
-
-  /**
-   * No kernel writes its pagetables from user mode: then the page is none. Unless the walk itself goes through it: the
-   * next fault would make it a pagetable again, for ever, so such a store is emulated (Xen would not get out of this).
-   * So is one to two pages, as the other page's walk may be the one that goes through it.
-   */
-  #emulate(errorCode: number, frame: Mfn): number {
-    const { counters, unshadow, emulation, domain, dying } = this.#shadow;
-    if ((errorCode & USER) !== 0 && !emulation.crossesPages() && !this.#isWalkedTable(frame)) {
-      counters.add(FAULT_EMULATE_FAILED);
-      unshadow.removeShadows(frame, false, true);
-      return domain.isDead() ? ANSWER_STOP : ANSWER_RETRY;
-    }
-    dying.unshadowDead(frame);
-    const answer = this.#emulateInTurn(frame);
-    return domain.isDead() ? ANSWER_STOP : answer;
-  }
-
-  /**
-   * A write to read-only memory: what the type makes of it is the emulator's to know. The operation in flight alone, not the
-   * instruction at RIP: one that cannot be emulated would come back for ever, as the page stays read-only.
-   */
-  #emulateReadOnly(entry: number, frame: Mfn): number {
-    const { counters, emulation, switches, domain } = this.#shadow;
-    counters.add(FAULT_READ_ONLY);
-    if (!discardsWrites(entry)) counters.add(LOGDIRTY_TYPE_FAULTS);
-    emulation.resetEarlyUnshadow();
-    if (switches["unlocked-emulation"]) {
-      this.#emulatedFrame = frame;
-      return EMULATE_OPERATION;
-    }
-    const answer = emulation.emulate(frame);
-    return domain.isDead() ? ANSWER_STOP : answer;
-  }
-
-  /** Emulates the operation now, in the same hold of the lock, or says that it shall be when the lock is released. */
-  #emulateInTurn(frame: Mfn): number {
-    const { instructions, switches } = this.#shadow;
-    if (!switches["unlocked-emulation"]) return instructions.emulateFaulting(frame);
-    this.#emulatedFrame = frame;
-    return EMULATE;
-  }
-
-  /** Whether the walk goes through a page below the root. A root cannot be unshadowed: that ends the domain. */
-  #isWalkedTable(frame: Mfn): boolean {
-    const { guest } = this.#shadow;
-    const { walker } = guest;
-    const top = guest.format() === 4 ? 3 : 1;
-    for (let level = walker.leafLevel; level <= top; level++)
-      if (walker.tableMfn[level] === frame) return true;
-    return false;
   }
 }

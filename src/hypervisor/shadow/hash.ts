@@ -31,7 +31,7 @@ export function hashBucket(frame: number, type: number): number {
   return key % HASH_BUCKETS;
 }
 
-/** The hash table. Callers hold the paging lock. */
+/** The hash table. Callers hold the paging lock, who only look something up at least in part. */
 export class ShadowHash {
   readonly #shadow: Shadow;
   readonly #heads: number;
@@ -41,9 +41,9 @@ export class ShadowHash {
     this.#heads = shadow.layout.regions.hash.offset;
   }
 
-  /** The shadow of a frame as a type, 0 when there is none. A hit moves to the front of its chain. */
+  /** The shadow of a frame as a type, 0 when there is none. A hit moves to the front of its chain, under the whole lock. */
   lookup(frame: number, type: number): Mfn {
-    const { memory, frames, counters, domain } = this.#shadow;
+    const { memory, frames, counters, domain, perPage } = this.#shadow;
     counters.add(HASH_LOOKUPS);
     const bucket = this.#heads + hashBucket(frame, type);
     const head = mfn(memory.loadGuarded(bucket));
@@ -51,7 +51,7 @@ export class ShadowHash {
     for (let at = head; at !== 0; at = frames.hashNext(at)) {
       if (frames.back(at) === frame && frames.type(at) === type) {
         if (previous === 0) counters.add(HASH_LOOKUP_HEAD);
-        else if (domain.read(DOMAIN_HASH_WALKING) === 0) {
+        else if (!perPage.isIn() && domain.read(DOMAIN_HASH_WALKING) === 0) {
           frames.setHashNext(previous, frames.hashNext(at));
           frames.setHashNext(at, head);
           memory.storeGuarded(bucket, at);

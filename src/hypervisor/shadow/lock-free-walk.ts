@@ -30,8 +30,8 @@ export class LockFreeWalk {
 
   /** A guest table has changed, or has become one. Callers hold the paging lock. */
   noteChange(): void {
-    const { switches, domain } = this.#shadow;
-    if (switches["lock-free-walk"]) domain.raiseTableVersion();
+    const { switches, domain, perPage } = this.#shadow;
+    if (switches["lock-free-walk"] && !perPage.isOn) domain.raiseTableVersion();
   }
 
   /**
@@ -39,7 +39,9 @@ export class LockFreeWalk {
    * to it went unseen. Callers hold the paging lock and have revoked write access to the walked tables.
    */
   isTrusted(hasNewTable: boolean): boolean {
-    if (!hasNewTable && this.#version === this.#shadow.domain.tableVersion()) return true;
+    const { perPage, domain } = this.#shadow;
+    // With per-page locks there is no version: it would be one word that every store writes.
+    if (!perPage.isOn && !hasNewTable && this.#version === domain.tableVersion()) return true;
     return this.compare();
   }
 

@@ -2,10 +2,11 @@
 import { Counter } from "../../memory/counters.ts";
 import { MAY_WRITE, PageType, SHADOWED } from "../../memory/frame-table.ts";
 import type { Mfn } from "../../memory/units.ts";
+import { LockSite } from "../../locks/lock-class.ts";
 import { GuestPages } from "../guest-pages.ts";
 import type { Shadow } from "./shadow.ts";
 
-/** Counts references to guest pages, those of leaf entries too. Callers hold the paging lock. */
+/** Counts references to guest pages, those of leaf entries too. Callers hold the paging lock, for leaf entries at least in part. */
 export class PageReferences extends GuestPages {
   readonly #shadow: Shadow;
 
@@ -28,6 +29,27 @@ export class PageReferences extends GuestPages {
    * not be mapped so.
    */
   getMapping(frame: Mfn, writable: boolean): boolean {
+    const { perPage, frameLock } = this.#shadow;
+    if (!perPage.isIn()) return this.#get(frame, writable);
+    frameLock.acquire(frame, LockSite.get_mapping);
+    const isMapped = this.#get(frame, writable);
+    frameLock.release();
+    return isMapped;
+  }
+
+  /** Drops the references of a leaf entry. */
+  putMapping(frame: Mfn, writable: boolean): void {
+    const { perPage, frameLock } = this.#shadow;
+    if (!perPage.isIn()) {
+      this.#put(frame, writable);
+      return;
+    }
+    frameLock.acquire(frame, LockSite.put_mapping);
+    this.#put(frame, writable);
+    frameLock.release();
+  }
+
+  #get(frame: Mfn, writable: boolean): boolean {
     const { frames, unshadow, counters } = this.#shadow;
     if (writable && frames.pageType(frame) === PageType.identityPagetable) return false;
     if (!this.getReference(frame)) {
@@ -43,8 +65,7 @@ export class PageReferences extends GuestPages {
     return true;
   }
 
-  /** Drops the references of a leaf entry. */
-  putMapping(frame: Mfn, writable: boolean): void {
+  #put(frame: Mfn, writable: boolean): void {
     const { frames, vcpu } = this.#shadow;
     if (writable) {
       const typecount = frames.typecount(frame) - 1;

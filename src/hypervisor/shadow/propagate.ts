@@ -131,7 +131,7 @@ export class Propagation {
       return;
     }
     const rights = (guestLow & DIRTY) === 0 ? guestLow & USER : guestLow & (WRITABLE | USER);
-    this.#shadow.domain.write(DomainCell.hasFastMmioEntries, 1);
+    this.#shadow.domain.noteFastMmioEntry();
     this.#set(mmioMagicLow(gfn, rights), mmioMagicHigh(gfn));
   }
 

@@ -123,18 +123,17 @@ export class ShadowPaging implements PagingInterface {
    * vCPU acknowledges no flush before it is done with what it found. Xen's hold references to pages meanwhile (spec 4.1).
    */
   awaitP2mReaders(): void {
-    const { switches } = this.shadow;
-    const readsWithoutLock =
-      switches["lock-free-walk"] || switches["unlocked-emulation"] || switches["emulate-ahead"];
+    const { switches, emulatesUnlocked } = this.shadow;
+    const readsWithoutLock = switches["lock-free-walk"] || emulatesUnlocked || switches["emulate-ahead"];
     if (readsWithoutLock) this.shadow.flushAll();
   }
 
   /** Magic entries name gfns, so they outlive the mapping that they were made for: all tables go (spec 12.3). */
   endP2mWrite(): void {
     const { lock, unshadow, domain } = this.shadow;
-    if (domain.read(DomainCell.hasFastMmioEntries) !== 0) {
+    if (domain.hasFastMmioEntries()) {
       unshadow.blowTables();
-      domain.write(DomainCell.hasFastMmioEntries, 0);
+      domain.forgetFastMmioEntries();
     }
     lock.release();
   }

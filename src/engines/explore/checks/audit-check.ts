@@ -1,12 +1,13 @@
 /**
- * The audit after every hypervisor operation: when a vCPU has given the paging lock up and nobody has taken it since,
- * everything that it wrote must be sound, whatever others are at.
+ * The audit after every hypervisor operation: when a vCPU has given the paging lock up, or the last part of it, and nobody
+ * has taken it since, everything that it wrote must be sound, whatever others are at.
  */
 import { auditLive } from "../../../checks/audit.ts";
 import { CachesInUse } from "../../../checks/caches-in-use.ts";
 import { LiveView } from "../../../checks/live-view.ts";
 import type { Machine } from "../../../hypervisor/machine.ts";
 import { LockCell, lockArea } from "../../../locks/lock-area.ts";
+import { partCell } from "../../../locks/parts.ts";
 import { LOCK_NAMES } from "../../../memory/layout.ts";
 import { AccessKind } from "../../coroutine/accessors.ts";
 import type { Failure } from "../program-world.ts";
@@ -24,6 +25,7 @@ export class AuditCheck implements ExecutionCheck {
   readonly #view: LiveView;
   readonly #caches: CachesInUse;
   readonly #ownerCell: number;
+  readonly #partCells: readonly number[];
   readonly #failures: Failure[] = [];
   /** The cell that the step at hand writes, NONE when it writes none. */
   #written = NONE;
@@ -31,6 +33,8 @@ export class AuditCheck implements ExecutionCheck {
   constructor(machine: Machine) {
     this.#caches = new CachesInUse(machine);
     this.#view = new LiveView(machine, this.#caches);
+    const { layout, config } = machine;
+    this.#partCells = Array.from({ length: config.vcpus + 1 }, (_, thread) => partCell(layout, thread));
     this.#ownerCell = lockArea(machine.layout, LOCK_NAMES.indexOf("paging")) + LockCell.owner;
   }
 
@@ -58,8 +62,14 @@ export class AuditCheck implements ExecutionCheck {
     if (written === NONE) return;
     this.#written = NONE;
     this.#caches.written(thread, written);
-    // The owner leaves before it lets others in: at this moment nobody is inside.
-    if (written === this.#ownerCell && scheduler.view[written] === 0) this.#audit(scheduler, thread);
+    if (scheduler.view[written] !== 0) return;
+    if (written !== this.#ownerCell && written !== this.#partCells[thread]) return;
+    // The owner leaves before it lets others in, and nobody begins a part before: at this moment nobody is inside.
+    if (!this.#isAnybodyInside(scheduler)) this.#audit(scheduler, thread);
+  }
+
+  #isAnybodyInside({ view }: Scheduler): boolean {
+    return view[this.#ownerCell] !== 0 || this.#partCells.some((cell) => (view[cell] ?? 0) > 0);
   }
 
   end(): readonly Failure[] {

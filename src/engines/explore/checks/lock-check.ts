@@ -1,10 +1,11 @@
 /** Lock order by class, and what became of threads that cannot go on. */
 import { judgeDeadlock } from "../../../checks/deadlock.ts";
+import { LockWords } from "../../../checks/lock-words.ts";
 import { LockGraph } from "../../../checks/lock-graph.ts";
 import type { HeldLock, LockChain } from "../../../checks/lock-graph.ts";
-import { LockCell } from "../../../locks/lock-area.ts";
-import { lockSiteName } from "../../../locks/lock-class.ts";
-import { LOCK_NAMES, LOCK_WORDS } from "../../../memory/layout.ts";
+import { LockCell, lockArea } from "../../../locks/lock-area.ts";
+import { lockPhrase, lockSiteName } from "../../../locks/lock-class.ts";
+import { LOCK_NAMES } from "../../../memory/layout.ts";
 import type { Layout } from "../../../memory/layout.ts";
 import { AccessKind } from "../../coroutine/accessors.ts";
 import { SITES } from "../../coroutine/sites.ts";
@@ -16,6 +17,11 @@ import { waitsOf } from "./waits.ts";
 
 const { lock: LOCK, relock: RELOCK, unlock: UNLOCK, suspend: SUSPEND, read: READ } = AccessKind;
 
+/** Those of which there are many, one for a vCPU or a page. */
+const SMALL_LOCKS: ReadonlySet<number> = new Set(
+  (["paging in part", "table", "frame"] as const).map((name) => LOCK_NAMES.indexOf(name)),
+);
+
 /** Watches the locks of a machine, or with no layout those of a small program. */
 export class LockCheck implements ExecutionCheck {
   readonly #layout: Layout | null;
@@ -23,16 +29,14 @@ export class LockCheck implements ExecutionCheck {
   readonly #graph = new LockGraph();
   readonly #held: HeldLock[][] = Array.from({ length: THREADS_MAX }, () => []);
   readonly #failures: Failure[] = [];
-  /** Lock cells, from the first up to and without the last. */
-  readonly #first: number;
-  readonly #last: number;
+  /** The words of a machine's locks; null for a small program, which has none. */
+  readonly #words: LockWords | null;
   #written = -1;
 
   constructor(layout: Layout | null, threadName: (thread: number) => string) {
     this.#layout = layout;
     this.#threadName = threadName;
-    this.#first = layout?.regions.locks.offset ?? 0;
-    this.#last = this.#first + (layout?.regions.locks.words ?? 0);
+    this.#words = layout === null ? null : new LockWords(layout);
   }
 
   begin(): void {
@@ -44,19 +48,18 @@ export class LockCheck implements ExecutionCheck {
   beforeStep(scheduler: Scheduler, thread: number): void {
     const kind = scheduler.kind[thread] ?? READ;
     const cell = scheduler.cell[thread] ?? 0;
-    if (cell >= this.#first && cell < this.#last) {
-      if (kind !== READ) this.#machineStep(cell);
-    } else if (kind >= UNLOCK && this.#layout === null) this.#programStep(scheduler, thread, kind, cell);
+    if (this.#words === null) {
+      if (kind >= UNLOCK) this.#programStep(scheduler, thread, kind, cell);
+    } else if (kind !== READ && this.#words.lockAt(cell) >= 0) this.#written = cell;
   }
 
   afterStep(scheduler: Scheduler, thread: number): void {
     if (this.#written >= 0) {
       const cell = this.#written;
       this.#written = -1;
-      const lock = Math.floor((cell - this.#first) / LOCK_WORDS);
+      const lock = this.#words?.lockAt(cell) ?? 0;
       if (scheduler.view[cell] === thread + 1) {
-        // Only now is it known where the lock was taken: the place stands in its words.
-        const place = lockSiteName(scheduler.view[cell - LockCell.owner + LockCell.site] ?? 0);
+        const place = this.#placeOf(scheduler, thread, lock);
         this.#want(thread, { lock, place });
         this.#held[thread]?.push({ lock, place });
       } else this.#drop(thread, lock);
@@ -79,8 +82,10 @@ export class LockCheck implements ExecutionCheck {
     return [{ check: "deadlock", thread: -1, key: `deadlock ${kind}`, message }, ...this.#failures];
   }
 
-  #machineStep(cell: number): void {
-    if ((cell - this.#first) % LOCK_WORDS === LockCell.owner) this.#written = cell;
+  /** Only when a lock was taken is it known where: the place stands in its words. Those of pages have no such word. */
+  #placeOf(scheduler: Scheduler, thread: number, lock: number): string {
+    if (this.#layout === null || SMALL_LOCKS.has(lock)) return placeOf(scheduler.site[thread] ?? 0);
+    return lockSiteName(scheduler.view[lockArea(this.#layout, lock) + LockCell.site] ?? 0);
   }
 
   #programStep(scheduler: Scheduler, thread: number, kind: number, cell: number): void {
@@ -116,9 +121,7 @@ export class LockCheck implements ExecutionCheck {
   }
 
   #lockName(lock: number): string {
-    return this.#layout === null
-      ? `the lock at cell ${String(lock)}`
-      : `the ${LOCK_NAMES[lock] ?? "unknown"} lock`;
+    return this.#layout === null ? `the lock at cell ${String(lock)}` : lockPhrase(lock);
   }
 }
 

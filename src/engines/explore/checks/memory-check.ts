@@ -10,6 +10,7 @@ import { WriteLog } from "../../../checks/write-log.ts";
 import type { HostedVcpu, Machine } from "../../../hypervisor/machine.ts";
 import { P2mType, discardsWrites, frameInP2mEntry, isReadOnlyEntry } from "../../../hypervisor/p2m-type.ts";
 import { LockCell, lockArea } from "../../../locks/lock-area.ts";
+import { partCell } from "../../../locks/parts.ts";
 import { Operation, Status } from "../../../machine/exits.ts";
 import { FrameUse, MAY_WRITE, SHADOWED } from "../../../memory/frame-table.ts";
 import { LOCK_NAMES, VCPU_WORDS } from "../../../memory/layout.ts";
@@ -80,7 +81,8 @@ export class MemoryCheck implements ExecutionCheck {
     else {
       const { records } = this.#machine.layout.regions;
       if (cell >= records.offset && cell < records.offset + records.words) this.#record = cell;
-      else if (cell === this.#ownerCell) this.#log.released(scheduler.steps);
+      else if (cell === this.#ownerCell || cell === partCell(this.#machine.layout, thread))
+        this.#log.released(thread, scheduler.steps);
       else if (this.#isRoot(cell)) this.#loaded.set(cell, scheduler.steps);
     }
   }
@@ -102,16 +104,23 @@ export class MemoryCheck implements ExecutionCheck {
     const kind = scheduler.kind[thread] ?? READ;
     const frame = cell >>> PAGE_SHIFT;
     const role = this.#roles.of(scheduler.site[thread] ?? 0);
-    if (scheduler.view[this.#ownerCell] === thread + 1) this.#holderAccess(scheduler, thread, cell, role);
+    if (this.#isHolder(scheduler, thread)) this.#holderAccess(scheduler, thread, cell, role);
     else if (role === OPERAND) this.#guestAccess(scheduler, thread, cell, frame);
     else if (role === WALK && this.#isInHypervisor(thread)) this.#guestWalk(scheduler, thread, cell, frame);
     else if (role === COPY) this.#copies(scheduler, thread, frame);
     else if (kind !== FILL) this.#follow(scheduler, thread, cell, frame);
     if (kind === READ || kind === FILL || this.#lifetimes.use(frame) !== FrameUse.guest) return;
     // A store that exits is not over before its instruction is: what was there may be used until then.
-    const inHold = scheduler.view[this.#ownerCell] === thread + 1;
-    this.#log.note(cell, scheduler.steps, inHold);
-    if ((scheduler.span[thread] ?? 1) === 2) this.#log.note(cell + 1, scheduler.steps, inHold);
+    const holder = this.#isHolder(scheduler, thread) ? thread : -1;
+    this.#log.note(cell, scheduler.steps, holder);
+    if ((scheduler.span[thread] ?? 1) === 2) this.#log.note(cell + 1, scheduler.steps, holder);
+  }
+
+  /** Whether a thread holds the paging lock, whole or in part. */
+  #isHolder({ view }: Scheduler, thread: number): boolean {
+    return (
+      view[this.#ownerCell] === thread + 1 || view[partCell(this.#machine.layout, thread)] === thread + 1
+    );
   }
 
   /** Hardware's walk, or the hypervisor's without the lock: a pointer is as old as the read that it came from. */
@@ -223,7 +232,7 @@ export class MemoryCheck implements ExecutionCheck {
   #readElsewhere(scheduler: Scheduler, thread: number, cell: number): void {
     const role = this.#roles.of(scheduler.site[thread] ?? 0);
     if (role !== WALK && role !== HYPERVISOR) return;
-    if (scheduler.view[this.#ownerCell] === thread + 1) return;
+    if (this.#isHolder(scheduler, thread)) return;
     const { records, p2m } = this.#machine.layout.regions;
     const { view } = scheduler;
     if (cell >= p2m.offset && cell < p2m.offset + p2m.words) {

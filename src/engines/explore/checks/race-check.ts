@@ -5,12 +5,12 @@
 import { cellName, regionOf } from "../../../checks/cell-names.ts";
 import { Guards } from "../../../checks/guards.ts";
 import type { CellGuards } from "../../../checks/guards.ts";
+import { FRAME_BIT, HoldersOfLocks, PAGING_BIT, PART_BIT } from "../../../checks/lock-words.ts";
 import { RaceDetector } from "../../../checks/race.ts";
 import type { Race } from "../../../checks/race.ts";
 import type { Machine } from "../../../hypervisor/machine.ts";
-import { LockCell, lockArea } from "../../../locks/lock-area.ts";
 import { ShadowType } from "../../../hypervisor/shadow/shadow-type.ts";
-import { FrameUse } from "../../../memory/frame-table.ts";
+import { FrameUse, SHADOWED } from "../../../memory/frame-table.ts";
 import { LOCK_NAMES } from "../../../memory/layout.ts";
 import type { Guard } from "../../../memory/layout.ts";
 import { mfn, vcpuId } from "../../../memory/units.ts";
@@ -23,7 +23,6 @@ import type { ExecutionCheck } from "../world.ts";
 import { RaceReport } from "./race-report.ts";
 
 const { read: READ, write: WRITE, exchange: EXCHANGE, fill: FILL, wait: WAIT, update: UPDATE } = AccessKind;
-const PAGING_BIT = 1 << LOCK_NAMES.indexOf("paging");
 const LOCK_OF_GUARD: ReadonlyMap<string, number> = new Map(
   LOCK_NAMES.map((name, lock) => [`${name} lock`, lock]),
 );
@@ -41,7 +40,7 @@ export class RaceCheck implements ExecutionCheck {
   readonly #report: RaceReport;
   readonly #isStrict: boolean;
   readonly #framesEnd: number;
-  readonly #owners: readonly number[];
+  readonly #holders: HoldersOfLocks;
   readonly #areas: readonly number[];
   readonly #failures: Failure[] = [];
   readonly #reported = new Set<string>();
@@ -63,11 +62,12 @@ export class RaceCheck implements ExecutionCheck {
     this.#areas = Array.from({ length: machine.config.vcpus + 1 }, (_, id) =>
       vcpuArea(machine.layout, vcpuId(id)),
     );
-    this.#owners = LOCK_NAMES.map((_, lock) => lockArea(machine.layout, lock) + LockCell.owner);
+    this.#holders = new HoldersOfLocks(machine.layout, machine.memory.view, machine.config.vcpus + 1);
   }
 
   begin(): void {
     this.#detector.begin();
+    this.#holders.begin();
     this.#failures.length = 0;
     this.#reported.clear();
     this.#kind = -1;
@@ -86,10 +86,7 @@ export class RaceCheck implements ExecutionCheck {
     this.#cell = cell;
     this.#span = scheduler.span[thread] ?? 1;
     this.#before = view[cell] ?? 0;
-    let locks = 0;
-    for (let lock = 0; lock < this.#owners.length; lock++)
-      if (view[this.#owners[lock] ?? 0] === thread + 1) locks |= 1 << lock;
-    this.#locks = locks;
+    this.#locks = this.#holders.heldBy(thread);
   }
 
   afterStep(scheduler: Scheduler, thread: number): void {
@@ -99,6 +96,7 @@ export class RaceCheck implements ExecutionCheck {
     if (kind === FILL) this.#fill(scheduler, thread);
     else if (SITES.isPlain(this.#site)) this.#plain(scheduler, thread, kind);
     else this.#atomic(scheduler, thread, kind);
+    if (kind !== READ) this.#holders.written(thread, this.#cell);
   }
 
   end(): readonly Failure[] {
@@ -109,7 +107,7 @@ export class RaceCheck implements ExecutionCheck {
     const cell = this.#cell;
     const isWrite = kind !== READ;
     const isOpen = this.#guards.isOpen(cell, isWrite);
-    if (!isOpen && !this.#holdsGuard(cell)) {
+    if (!isOpen && !this.#holdsGuard(thread, cell, isWrite)) {
       this.#unguarded(scheduler, thread, isWrite, this.#guards.guard(cell));
       return;
     }
@@ -127,6 +125,7 @@ export class RaceCheck implements ExecutionCheck {
     const value = scheduler.view[this.#cell] ?? 0;
     const isFrame = this.#cell < this.#framesEnd;
     if (isFrame) this.#checkWhole(scheduler, thread, kind);
+    if (isFrame && (this.#locks & PART_BIT) !== 0) this.#checkTable(scheduler, thread, kind);
     // An entry is one thing, and so is the word that a byte lies in.
     const cell = isFrame ? this.#cell & ~1 : this.#cell;
     const isWrite =
@@ -166,12 +165,35 @@ export class RaceCheck implements ExecutionCheck {
     return cell >= p2m.offset && cell < p2m.offset + p2m.words;
   }
 
-  #holdsGuard(cell: number): boolean {
+  #holdsGuard(thread: number, cell: number, isWrite: boolean): boolean {
     const guard = this.#guards.guard(cell);
     if (guard === "atomic") return false;
+    if (guard === "frame lock") return this.#holdsFrame(thread, cell);
+    // In part of it nothing changes that all of it guards.
+    if (guard === "paging lock" && !isWrite && (this.#locks & PART_BIT) !== 0) return true;
     const lock = LOCK_OF_GUARD.get(guard);
     // Whoever takes a lock writes its words before its name stands in them: there, order alone decides.
     return lock === undefined || (this.#locks & (1 << lock)) !== 0;
+  }
+
+  /** Whether a thread may access a field that counts: with all of the paging lock, or in part and with the frame's own. */
+  #holdsFrame(thread: number, cell: number): boolean {
+    if ((this.#locks & PAGING_BIT) !== 0) return true;
+    const { layout } = this.#machine;
+    const frame = (cell - layout.regions.records.offset) % layout.sizes.frames;
+    const needs = PART_BIT | FRAME_BIT;
+    return (this.#locks & needs) === needs && this.#holders.frameOf(thread) === frame;
+  }
+
+  /** In part, entries of a guest table and of its shadows are stored by whoever holds the table's lock. */
+  #checkTable(scheduler: Scheduler, thread: number, kind: number): void {
+    const { frames } = this.#machine;
+    const frame = mfn(this.#cell >>> PAGE_SHIFT);
+    const isShadow = frames.use(frame) === FrameUse.pool;
+    // A walk sets A and D by compare-exchange, whatever locks there are.
+    if (isShadow ? kind === READ : kind !== WRITE || (frames.shadowFlags(frame) & SHADOWED) === 0) return;
+    const table = isShadow ? frames.back(frame) : frame;
+    if (this.#holders.tableOf(thread) !== table) this.#unguarded(scheduler, thread, true, "table lock");
   }
 
   /** An entry of a live table is read and written whole: half of one is a translation that nobody made. */
@@ -196,7 +218,7 @@ export class RaceCheck implements ExecutionCheck {
     this.#fail(scheduler, { check: "race", thread, key, message });
   }
 
-  #unguarded(scheduler: Scheduler, thread: number, isWrite: boolean, guard: Guard): void {
+  #unguarded(scheduler: Scheduler, thread: number, isWrite: boolean, guard: Guard | "table lock"): void {
     const region = regionOf(this.#machine.layout, this.#cell)?.name ?? "memory";
     const key = `unguarded ${this.#report.place(this.#site)} ${region}`;
     if (this.#isKnown(key)) return;

@@ -3,6 +3,7 @@ import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Race, RaceSide } from "../../../checks/race.ts";
 import { Doing } from "../../../memory/vcpu-area.ts";
+import { lockPhrase } from "../../../locks/lock-class.ts";
 import { LOCK_NAMES } from "../../../memory/layout.ts";
 import { SITES } from "../../coroutine/sites.ts";
 
@@ -45,8 +46,8 @@ export class RaceReport {
   /** One side: who, what, where, with which locks. */
   side(thread: number, what: number, isWrite: boolean, isAtomic: boolean): string {
     const { within } = SITES.site(what & SITE);
-    const held = LOCK_NAMES.filter((_, lock) => ((what >>> SITE_BITS) & (1 << lock)) !== 0);
-    const locks = held.length === 0 ? "holding no lock" : `holding the ${held.join(" and ")} lock`;
+    const held = [...LOCK_NAMES.keys()].filter((lock) => ((what >>> SITE_BITS) & (1 << lock)) !== 0);
+    const locks = held.length === 0 ? "holding no lock" : `holding ${held.map(lockPhrase).join(" and ")}`;
     const who = thread === this.#vcpus ? "the toolstack" : `vCPU ${String(thread)}`;
     const how = `${isAtomic ? "an atomic" : "a plain"} ${isWrite ? "write" : "read"}`;
     const operation = DOING_NAMES[(what >>> (WIDE_BIT + 1)) & DOING_MASK] ?? "";

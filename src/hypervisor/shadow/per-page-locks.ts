@@ -1,0 +1,122 @@
+/**
+ * Per-page locks (the talk's last slide; docs/per-page-locks.md): demand faults and stores to level 1 tables hold the
+ * paging lock in part, with the lock of the one guest table that they change, and for what a page's record counts the lock
+ * of the page. Everything else holds it whole, and finds nobody inside.
+ *
+ * While a part is held no table becomes one, is unshadowed or gets another place in a tree, no frame changes hands, and
+ * nobody waits for a flush: all of that is done by who holds the whole. So what a part is held for needs one table lock.
+ */
+import { DomainCell } from "../../memory/domain-area.ts";
+import { SHADOW_TYPES } from "../../memory/frame-table.ts";
+import { NO_MFN, mfn } from "../../memory/units.ts";
+import type { Mfn } from "../../memory/units.ts";
+import { VcpuCell } from "../../memory/vcpu-area.ts";
+import { Operation } from "../../machine/exits.ts";
+import { leafTypeOf, LEAF_TYPES } from "./shadow-type.ts";
+import type { Shadow } from "./shadow.ts";
+
+const HALF_ENTRY_BYTES = 4;
+
+/** Takes parts of the paging lock for one vCPU, where that is enough. */
+export class PerPageLocks {
+  /** Whether the machine has such locks at all. */
+  readonly isOn: boolean;
+  readonly #shadow: Shadow;
+
+  constructor(shadow: Shadow) {
+    this.#shadow = shadow;
+    this.isOn = shadow.config.granularity === "page";
+  }
+
+  /** Whether this vCPU holds a part now. */
+  isIn(): boolean {
+    return this.#shadow.parts.isIn;
+  }
+
+  /** Takes a part. False, and nothing is held, while somebody wants to know what is written: that is counted in the whole. */
+  tryBegin(site: number): boolean {
+    const { parts, logDirty } = this.#shadow;
+    parts.begin(site);
+    if (!logDirty.isWatching()) return true;
+    parts.end();
+    return false;
+  }
+
+  /** Gives the part up. */
+  end(): void {
+    this.#shadow.parts.end();
+  }
+
+  /**
+   * Cell of the shadow's leaf entry for the address that was walked to a level 1 table; 0 when a shadow on the way has yet
+   * to be made. Callers hold a part, in which they have walked.
+   */
+  leafCell(table: Mfn, format: number): number {
+    const { vcpu, tables, frames } = this.#shadow;
+    if (!tables.findLeaf(vcpu.faultLow, vcpu.faultHigh)) return 0;
+    const cell = tables.leafCell;
+    const leaf = mfn(cell >>> 10);
+    // Linked by a vCPU with another CR4.PSE, it is that of a superpage: what is filled in here must not go there.
+    return frames.type(leaf) === leafTypeOf(format) && frames.back(leaf) === table ? cell : 0;
+  }
+
+  /**
+   * Whether a demand fault that leads to a page can be answered in part: a store to a table that unshadows it cannot. Callers
+   * hold a part.
+   */
+  mayAnswer(frame: Mfn, isUserWrite: boolean): boolean {
+    const { pages, switches, frames } = this.#shadow;
+    if (frame === NO_MFN || !pages.isPagetable(frame)) return true;
+    return !isUserWrite && !(switches["pagetable-dying"] && frames.dying(frame) !== 0);
+  }
+
+  /**
+   * Holds what the emulator's store to a page needs: a part and the table's lock, or the whole. With `crosses` the store goes
+   * to a second page, too.
+   */
+  beginStore(site: number, page: Mfn, crosses: boolean): void {
+    const { lock, tableLock } = this.#shadow;
+    if (this.isOn && !crosses && page !== NO_MFN && this.tryBegin(site)) {
+      if (this.#mayStore(page)) {
+        tableLock.acquire(page, site);
+        return;
+      }
+      this.end();
+    }
+    lock.acquire(site);
+  }
+
+  /** Gives up what `beginStore` took. */
+  endStore(): void {
+    const { lock, tableLock } = this.#shadow;
+    if (!this.isIn()) {
+      lock.release();
+      return;
+    }
+    tableLock.release();
+    this.end();
+  }
+
+  /** Only level 1 tables, and nothing after which the page may lose its shadows. */
+  #mayStore(page: Mfn): boolean {
+    const { frames, vcpu } = this.#shadow;
+    const { addressLow, size } = vcpu;
+    if ((addressLow & (size - 1)) !== 0) return false;
+    if ((frames.shadowFlags(page) & SHADOW_TYPES & ~LEAF_TYPES) !== 0) return false;
+    return size < HALF_ENTRY_BYTES || !this.#mayStoreZero() || !this.#isZeroTooMuch(page);
+  }
+
+  /** Whether the store may leave a zero where it begins: what other operations leave is not known before. */
+  #mayStoreZero(): boolean {
+    const { vcpu } = this.#shadow;
+    return vcpu.operation !== Operation.store || vcpu.valueLow === 0;
+  }
+
+  /** Whether a zero, now, may make the page one that is being cleared (spec 4.11). */
+  #isZeroTooMuch(page: Mfn): boolean {
+    const { memory, vcpu, switches, domain, pages } = this.#shadow;
+    if (!switches["early-unshadow"] || !pages.isPagetable(page)) return false;
+    if (switches["pagetable-dying"] && domain.read(DomainCell.dyingAnnounced) !== 0) return true;
+    return memory.loadGuarded(vcpu.area + VcpuCell.lastEmulatedFrame) === page;
+  }
+}
