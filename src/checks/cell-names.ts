@@ -2,6 +2,7 @@
 import { LockCell, QueueCell } from "../locks/lock-area.ts";
 import { DomainCell } from "../memory/domain-area.ts";
 import { FRAME_FIELD_NAMES } from "../memory/frame-table.ts";
+import { PartCell } from "../locks/parts.ts";
 import { PageLockCell } from "../locks/page-lock.ts";
 import {
   LOCK_NAMES,
@@ -59,7 +60,8 @@ const NAMERS: Readonly<Partial<Record<RegionName, (at: number, layout: Layout) =
     `mfn ${hex(at % sizes.frames)} ${FRAME_FIELD_NAMES[Math.floor(at / sizes.frames)] ?? "field"}`,
   p2m: (at) => `p2m of gfn ${hex(at)}`,
   hash: (at) => `hash bucket ${String(at)}`,
-  parts: (at, layout) => `part of ${threadName(layout, Math.floor(at / PART_WORDS))}`,
+  parts: (at, layout) =>
+    `${threadName(layout, Math.floor(at / PART_WORDS))} part ${fieldName(PartCell, at % PART_WORDS)}`,
   pageLocks: (at) =>
     `${fieldName(PageLockCell, at % PAGE_LOCK_WORDS)} lock of mfn ${hex(Math.floor(at / PAGE_LOCK_WORDS))}`,
   queues: (at, layout) => {

@@ -8,10 +8,10 @@ import {
   queueNode,
 } from "../locks/lock-area.ts";
 import { PAGE_LOCK_GUARD, PageLockCell } from "../locks/page-lock.ts";
-import { PART_GUARD } from "../locks/parts.ts";
+import { PART_GUARD, PartCell, partCell } from "../locks/parts.ts";
 import { DOMAIN_CELL_GUARDS, DomainCell } from "../memory/domain-area.ts";
 import { FRAME_FIELD_GUARDS, FRAME_FIELD_NAMES } from "../memory/frame-table.ts";
-import { LOCK_NAMES, PAGE_LOCK_WORDS, PART_WORDS, VCPU_WORDS } from "../memory/layout.ts";
+import { LOCK_NAMES, PAGE_LOCK_WORDS, VCPU_WORDS } from "../memory/layout.ts";
 import type { CellGuard, Guard, Layout } from "../memory/layout.ts";
 import { keysOf } from "../memory/records.ts";
 import { VCPU_CELL_GUARDS, VCPU_CELL_WORDS, VcpuCell } from "../memory/vcpu-area.ts";
@@ -72,7 +72,7 @@ export class Guards {
           declared.vcpus[name],
         );
     for (let vcpu = 0; vcpu <= sizes.vcpus; vcpu++)
-      this.#declare(regions.parts.offset + vcpu * PART_WORDS, 1, PART_GUARD);
+      this.#declare(partCell(layout, vcpu) + PartCell.held, 1, PART_GUARD);
     for (let frame = 0; frame < sizes.frames; frame++)
       for (const offset of Object.values(PageLockCell))
         this.#declare(regions.pageLocks.offset + frame * PAGE_LOCK_WORDS + offset, 1, PAGE_LOCK_GUARD);

@@ -1,6 +1,7 @@
 /** The words of a machine's memory that say who holds a lock: owners of locks, parts of the paging lock, locks of pages. */
 import { LockCell } from "../locks/lock-area.ts";
 import { PageLockCell } from "../locks/page-lock.ts";
+import { PartCell } from "../locks/parts.ts";
 import { LOCK_NAMES, LOCK_WORDS, PAGE_LOCK_WORDS, PART_WORDS } from "../memory/layout.ts";
 import type { Layout } from "../memory/layout.ts";
 
@@ -47,7 +48,7 @@ export class LockWords {
       if (offset === PageLockCell.table) return TABLE;
       return offset === PageLockCell.frame ? FRAME : NONE;
     }
-    return cell >= this.#parts && cell < this.#partsEnd && (cell - this.#parts) % PART_WORDS === 0
+    return cell >= this.#parts && cell < this.#partsEnd && (cell - this.#parts) % PART_WORDS === PartCell.held
       ? PART
       : NONE;
   }

@@ -23,6 +23,10 @@ export function simulateCommand(context: Context, end: (code: number) => void): 
     .argument("<scenario>", "one of umbra list, or a file with one (./mine.ts)")
     .option("--vcpus <list>", "numbers of vCPUs, with commas between (1,2,4,8 unless said)")
     .option("--lock <list>", `kinds of lock, with commas between: ${LOCK_KINDS.join(", ")}`)
+    .option(
+      "--granularity <list>",
+      "of the shadow lock, with commas between: domain, page (domain unless said)",
+    )
     .option("--cost <model>", `${BUNDLED_MODELS.join(", ")}, or a file with a model (./mine.json)`)
     .option("--milliseconds <m>", "virtual time to measure (2 unless said)")
     .option("--seed <k>", "seed of all randomness; drawn and told unless said")
@@ -35,7 +39,7 @@ export function simulateCommand(context: Context, end: (code: number) => void): 
     .option("--json <file>", "write the result as JSON; - is standard output")
     .addHelpText(
       "after",
-      "\nExample:\n  umbra simulate disjoint-spaces --vcpus 1,2,4,8,16,32 --lock test-and-set,ticket --seed 1\n",
+      "\nExample:\n  umbra simulate disjoint-spaces --vcpus 1,2,4,8,16,32 --granularity domain,page --seed 1\n",
     )
     .action(async (scenario: string, { json, folded, ...flags }: SimulateFlags) => {
       end(await simulate(context, { scenario, ...flags }, { json, folded }));
@@ -82,8 +86,8 @@ function simulateExitCode({ points, real, outcome, signal }: SimulateResult): nu
 /** Each point below a frame of its own. */
 function foldedPoints({ points, lockPlaces }: SimulateResult): string {
   return points
-    .map(({ vcpus, lock, waits }) =>
-      foldedStacks({ waits, places: lockPlaces, vcpus }, [`${counted(vcpus, "vCPU")}, ${lock}`]),
+    .map(({ vcpus, design, waits }) =>
+      foldedStacks({ waits, places: lockPlaces, vcpus }, [`${counted(vcpus, "vCPU")}, ${design}`]),
     )
     .join("");
 }

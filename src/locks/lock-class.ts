@@ -87,6 +87,14 @@ export function lockSiteName(id: number): string {
   return SITE_NAMES.get(id) ?? (id === 0 ? "a place unknown" : `site ${String(id)}`);
 }
 
+/** Those of which a machine has many, and only with page granularity. */
+const OF_PAGES: ReadonlySet<LockName> = new Set(["paging in part", "table", "frame"]);
+
+/** Whether a machine with that granularity of the shadow lock has locks of a kind. */
+export function isUsed(name: LockName, granularity: "domain" | "page"): boolean {
+  return granularity === "page" || !OF_PAGES.has(name);
+}
+
 /** A lock in a sentence: "the p2m lock". */
 export function lockPhrase(index: number): string {
   const name = LOCK_NAMES[index] ?? "unknown";

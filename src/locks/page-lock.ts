@@ -8,6 +8,7 @@ import type { SharedMemory } from "../memory/shared-memory.ts";
 import type { HeldLocks } from "./held-locks.ts";
 import { lockClassOf } from "./lock-class.ts";
 import type { LockOwner } from "./lock-owner.ts";
+import { PartCell, partCell } from "./parts.ts";
 
 /** Offsets of the words of a page's locks: each 0, or the number of its holder plus 1; wait pairs. */
 export const PageLockCell = {
@@ -43,6 +44,7 @@ export class PageLock {
   readonly #rank: number;
   readonly #first: number;
   readonly #me: number;
+  readonly #waitsAt: number;
   /** The word of the one that this vCPU holds, 0 for none. */
   #taken = 0;
 
@@ -54,6 +56,7 @@ export class PageLock {
     this.#rank = lockClassOf(this.#class).rank;
     this.#first = pageLockCell(layout, name, 0);
     this.#me = owner.id + 1;
+    this.#waitsAt = partCell(layout, owner.id) + PartCell.waitsAt;
   }
 
   /** Returns once this vCPU holds the lock of a frame. `site` is a `LockSite`. */
@@ -78,6 +81,7 @@ export class PageLock {
     const owner = this.#owner;
     const since = owner.clock.now();
     owner.noteWaiting(1 + this.#class);
+    this.#memory.storeWord(this.#waitsAt, site);
     let holder = this.#memory.loadWord(word);
     for (;;) {
       if (holder !== FREE) owner.waitServing(word, holder);

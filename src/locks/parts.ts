@@ -14,12 +14,20 @@ import { LockCell, lockArea } from "./lock-area.ts";
 import { lockClassOf } from "./lock-class.ts";
 import type { LockOwner } from "./lock-owner.ts";
 
-/** Guard of a vCPU's word, which is a wait pair: 0 without a part, `ASKS` while it looks, its number plus 1 with one. */
+/** Guard of a vCPU's word: 0 without a part, `ASKS` while it looks, its number plus 1 with one. */
 export const PART_GUARD: CellGuard = {
   guard: "atomic",
   publishes: true,
   because: "who takes the whole comes after all that was done in part, and the other way round",
 };
+
+/** Offsets in a vCPU's line. */
+export const PartCell = {
+  /** Whether it holds a part; a wait pair. */
+  held: 0,
+  /** The `LockSite` at which it waited last, for a part or with one for the lock of a page. For instruments. */
+  waitsAt: 2,
+} as const;
 
 const OUT = 0;
 const ASKS = -1;
@@ -108,6 +116,7 @@ export class Parts {
     const owner = this.#owner;
     const since = owner.clock.now();
     owner.noteWaiting(1 + CLASS);
+    memory.storeWord(this.#mine + PartCell.waitsAt, site);
     for (;;) {
       const holder = memory.loadWord(this.#whole);
       if (holder === NOBODY) break;

@@ -92,7 +92,10 @@ const REGION_ORDER = [
   "control",
   "domain",
   "hash",
+  // Whoever looks for words of locks finds them in a row.
   "locks",
+  "parts",
+  "pageLocks",
   "p2m",
   "records",
   "vcpus",
@@ -102,8 +105,6 @@ const REGION_ORDER = [
   "recent",
   "queues",
   "vram",
-  "parts",
-  "pageLocks",
 ] as const;
 
 /** The name of a region. */

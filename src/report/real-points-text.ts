@@ -31,13 +31,13 @@ const ERRORS_HEAD = [
 export function realPointLines({ points, real }: SimulateResult, paint: Paint): string[] {
   if (real.length === 0) return [];
   const rows = real.map((point) => {
-    const simulated = points.find(({ lock, vcpus }) => lock === point.lock && vcpus === point.vcpus);
+    const simulated = points.find(({ design, vcpus }) => design === point.design && vcpus === point.vcpus);
     const base = real
-      .filter(({ lock }) => lock === point.lock)
+      .filter(({ design }) => design === point.design)
       .reduce((fewest, each) => (each.vcpus < fewest.vcpus ? each : fewest), point);
-    const simulatedBase = points.find(({ lock, vcpus }) => lock === base.lock && vcpus === base.vcpus);
+    const simulatedBase = points.find(({ design, vcpus }) => design === base.design && vcpus === base.vcpus);
     return [
-      point.lock,
+      point.design,
       String(point.vcpus),
       speedUp(simulated, simulatedBase),
       speedUp(point, base),
@@ -60,10 +60,10 @@ function off(error: number | null | undefined): string {
 }
 
 function errorRows(points: SimulateResult["points"], real: SimulateResult["real"]): string[][] {
-  return real.map(({ lock, vcpus, throughput, errors }) => {
-    const simulated = points.find((point) => point.lock === lock && point.vcpus === vcpus);
+  return real.map(({ design, vcpus, throughput, errors }) => {
+    const simulated = points.find((point) => point.design === design && point.vcpus === vcpus);
     return [
-      lock,
+      design,
       String(vcpus),
       simulated === undefined ? "-" : count(simulated.throughput),
       count(throughput),

@@ -7,12 +7,12 @@ import type { Paint } from "./text.ts";
 export function sensitivityLines({ sensitivity, points }: SimulateResult, paint: Paint): string[] {
   if (sensitivity.length === 0) return [];
   const costs = [...new Set(sensitivity.map(({ cost }) => cost))];
-  const locks = [...new Set(sensitivity.map(({ lock }) => lock))];
-  const rows = locks.flatMap((lock) =>
+  const designs = [...new Set(sensitivity.map(({ design }) => design))];
+  const rows = designs.flatMap((design) =>
     costs.map((cost) =>
       cells(
-        sensitivity.filter((row) => row.cost === cost && row.lock === lock),
-        lock,
+        sensitivity.filter((row) => row.cost === cost && row.design === design),
+        design,
         cost,
       ),
     ),
@@ -25,17 +25,17 @@ export function sensitivityLines({ sensitivity, points }: SimulateResult, paint:
   ];
 }
 
-function cells(own: readonly SensitivityRow[], lock: string, cost: string): string[] {
+function cells(own: readonly SensitivityRow[], design: string, cost: string): string[] {
   const [less, more] = [0.5, 1.5].map((factor) => own.find((row) => row.factor === factor)?.throughput);
   const turns = new Set(own.flatMap(({ answerChangesAt }) => answerChangesAt));
   const answer = turns.size === 0 ? "" : `turns at ${[...turns].map(String).join(", ")}`;
-  return [lock, cost, less?.toFixed(2) ?? "-", more?.toFixed(2) ?? "-", answer];
+  return [design, cost, less?.toFixed(2) ?? "-", more?.toFixed(2) ?? "-", answer];
 }
 
-/** Whether the kinds of lock keep their order, by throughput at the most vCPUs, whatever is changed. */
+/** Whether the designs keep their order, by throughput at the most vCPUs, whatever is changed. */
 function orderLine(sensitivity: readonly SensitivityRow[], points: readonly SimulatedPoint[]): string {
   const base = ranked(sensitivity, points, () => 1);
-  if (base.length < 2) return "one kind of lock: there is no order that could change";
+  if (base.length < 2) return "one design: there is no order that could change";
   const changes = new Map(
     sensitivity.map(({ cost, factor }) => [`${cost} by ${String(factor)}`, { cost, factor }]),
   );
@@ -43,9 +43,9 @@ function orderLine(sensitivity: readonly SensitivityRow[], points: readonly Simu
     const order = ranked(
       sensitivity,
       points,
-      (lock) =>
+      (design) =>
         sensitivity.find(
-          (row) => row.lock === lock && row.cost === change.cost && row.factor === change.factor,
+          (row) => row.design === design && row.cost === change.cost && row.factor === change.factor,
         )?.throughput ?? 1,
     );
     return order.join() !== base.join();
@@ -55,17 +55,17 @@ function orderLine(sensitivity: readonly SensitivityRow[], points: readonly Simu
   return `${kept} is turned round by ${turning.map(([name]) => name).join(", ")}`;
 }
 
-/** The kinds of lock, the fastest at the most vCPUs first, each throughput times a factor. */
+/** The designs, the fastest at the most vCPUs first, each throughput times a factor. */
 function ranked(
   sensitivity: readonly SensitivityRow[],
   points: readonly SimulatedPoint[],
-  factorOf: (lock: string) => number,
+  factorOf: (design: string) => number,
 ): string[] {
   const throughputs = new Map(
-    sensitivity.map(({ lock, vcpus }) => {
-      const point = points.find((each) => each.lock === lock && each.vcpus === vcpus);
-      return [lock, (point?.throughput ?? 0) * factorOf(lock)];
+    sensitivity.map(({ design, vcpus }) => {
+      const point = points.find((each) => each.design === design && each.vcpus === vcpus);
+      return [design, (point?.throughput ?? 0) * factorOf(design)];
     }),
   );
-  return [...throughputs].toSorted(([, a], [, b]) => b - a).map(([lock]) => lock);
+  return [...throughputs].toSorted(([, a], [, b]) => b - a).map(([design]) => design);
 }

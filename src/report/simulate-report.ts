@@ -1,5 +1,6 @@
 /** A sweep in virtual time as a text for people. */
 import { lockTable, waitTables } from "./lock-table.ts";
+import { perPageLines } from "./per-page-text.ts";
 import { outcomeText } from "./outcome-text.ts";
 import { realPointLines } from "./real-points-text.ts";
 import { sensitivityLines } from "./sensitivity-text.ts";
@@ -46,7 +47,7 @@ function pointTable(points: readonly SimulatedPoint[]): string {
   return table(
     head,
     points.map((point) => [
-      point.lock,
+      point.design,
       String(point.vcpus),
       count(point.throughput),
       count(point.roundsPerSecond),
@@ -59,20 +60,20 @@ function pointTable(points: readonly SimulatedPoint[]): string {
   );
 }
 
-/** By operations, against the same lock at the fewest vCPUs of the sweep. */
+/** By operations, against the same design at the fewest vCPUs of the sweep. */
 function speedUp(point: SimulatedPoint, points: readonly SimulatedPoint[]): string {
-  const same = points.filter(({ lock }) => lock === point.lock);
+  const same = points.filter(({ design }) => design === point.design);
   const base = same.reduce((least, each) => (each.vcpus < least.vcpus ? each : least), point);
   return base.throughput === 0 ? "-" : (point.throughput / base.throughput).toFixed(2);
 }
 
-/** Where each kind of lock ends, in words. */
+/** Where each design ends, in words. */
 function scalingLines({ points, scaling }: SimulateResult): string[] {
-  return scaling.flatMap(({ lock, bestVcpus, bestThroughput, knee, usl }) => {
-    const own = points.filter((point) => point.lock === lock && point.reason === null);
+  return scaling.flatMap(({ design, bestVcpus, bestThroughput, knee, usl }) => {
+    const own = points.filter((point) => point.design === design && point.reason === null);
     const most = own.reduce((largest, point) => (point.vcpus > largest.vcpus ? point : largest));
     const lines = [
-      `${lock}: best at ${counted(bestVcpus, "vCPU")}, ${count(bestThroughput)} operations per second; at ` +
+      `${design}: best at ${counted(bestVcpus, "vCPU")}, ${count(bestThroughput)} operations per second; at ` +
         `${counted(most.vcpus, "vCPU")} they wait ${percent(most.waitingShare)} of their time, and the shadow lock is ` +
         `held ${percent(most.utilisation)}`,
     ];
@@ -87,38 +88,38 @@ function scalingLines({ points, scaling }: SimulateResult): string[] {
   });
 }
 
-/** The talk's last question, answered for each kind of lock from the points that were measured, and from nothing else. */
+/** The talk's last question, answered for each design from the points that were measured, and from nothing else. */
 export function answerLines({ points, scaling, settings }: SimulateResult, paint: Paint): string[] {
   const { scenario, cost, preset } = settings;
-  const lines = scaling.flatMap(({ lock, bottleneckAt }) => {
+  const lines = scaling.flatMap(({ design, bottleneckAt }) => {
     const own = points
-      .filter((point) => point.lock === lock && point.reason === null)
+      .filter((point) => point.design === design && point.reason === null)
       .toSorted((a, b) => a.vcpus - b.vcpus);
     const isAt = ({ vcpus }: SimulatedPoint): boolean => bottleneckAt.includes(vcpus);
     return [
       sentence(
-        lock,
+        design,
         "is not",
         own.filter((point) => !isAt(point)),
       ),
-      sentence(lock, "is", own.filter(isAt)),
+      sentence(design, "is", own.filter(isAt)),
     ].filter((each) => each !== "");
   });
   if (lines.length === 0) return [];
   return [
     paint.bold(`is the shadow lock the bottleneck? (${scenario}, preset ${preset}, costs ${cost})`),
-    ...lines.map((line) => indent(line)),
+    ...[...lines, ...perPageLines(points)].map((line) => indent(line)),
   ];
 }
 
 /** With the figures of the point that is nearest to the other side: the largest at which it is not, the smallest at which it is. */
-function sentence(lock: string, verb: "is" | "is not", points: readonly SimulatedPoint[]): string {
+function sentence(design: string, verb: "is" | "is not", points: readonly SimulatedPoint[]): string {
   const nearest = verb === "is" ? points[0] : points.at(-1);
   const shadow = nearest?.locks.find(({ name }) => name === "paging");
   if (nearest === undefined || shadow === undefined) return "";
   const at = new Intl.ListFormat("en").format(points.map(({ vcpus }) => String(vcpus)));
   return (
-    `${lock}: at ${at} ${nearest.vcpus === 1 && points.length === 1 ? "vCPU" : "vCPUs"} it ${verb}: at ` +
+    `${design}: at ${at} ${nearest.vcpus === 1 && points.length === 1 ? "vCPU" : "vCPUs"} it ${verb}: at ` +
     `${String(nearest.vcpus)} they wait ${percent(shadow.waitingShare)} of their time for it, and it is held ` +
     `${percent(shadow.utilisation)} of the time`
   );
@@ -128,7 +129,7 @@ function detailsOf(point: SimulatedPoint, lockPlaces: LockPlaces, paint: Paint):
   const { locks, waits, spent } = point;
   const rows = spent.filter(({ share }) => share >= SHOWN_SHARE).toSorted((a, b) => b.share - a.share);
   return [
-    `${paint.bold(`locks at ${counted(point.vcpus, "vCPU")}, ${point.lock}`)} ${paint.faint("(times in µs)")}`,
+    `${paint.bold(`locks at ${counted(point.vcpus, "vCPU")}, ${point.design}`)} ${paint.faint("(times in µs)")}`,
     lockTable(locks),
     ...waitTables(waits, lockPlaces, point.vcpus),
     paint.bold("where the vCPUs' time goes"),
@@ -143,8 +144,8 @@ function verdictLines(result: SimulateResult, paint: Paint): string[] {
   const { points, real, outcome, command } = result;
   const lines: string[] = [];
   if (outcome !== "completed") lines.push(paint.bad(outcomeText(result)));
-  for (const { vcpus, lock, reason } of points)
-    if (reason !== null) lines.push(paint.bad(`${counted(vcpus, "vCPU")}, ${lock}: ${reason}`));
+  for (const { vcpus, design, reason } of points)
+    if (reason !== null) lines.push(paint.bad(`${counted(vcpus, "vCPU")}, ${design}: ${reason}`));
   const laws = points.flatMap((point) => point.laws.map((law) => ({ point, law })));
   const broken = laws.filter(({ law }) => !law.holds);
   for (const { point, law } of broken) lines.push(paint.bad(brokenLine(point, law)));
@@ -160,10 +161,10 @@ function verdictLines(result: SimulateResult, paint: Paint): string[] {
   return lines;
 }
 
-function brokenLine({ vcpus, lock }: SimulatedPoint, law: LawRow): string {
+function brokenLine({ vcpus, design }: SimulatedPoint, law: LawRow): string {
   const where = law.lock === null ? "" : ` on the ${law.lock} lock`;
   return (
-    `${counted(vcpus, "vCPU")}, ${lock}: the law of ${law.law}${where} does not hold: ` +
+    `${counted(vcpus, "vCPU")}, ${design}: the law of ${law.law}${where} does not hold: ` +
     `expected ${count(law.expected)}, measured ${count(law.measured)}`
   );
 }

@@ -42,9 +42,12 @@ export type PointEnding = "time" | "done" | "deadlock";
 /** One point of a sweep. */
 export interface SimulatedPoint {
   readonly vcpus: number;
-  /** Locks are one to a domain, as Xen built it. */
-  readonly granularity: "domain";
+  /** Whether there is one shadow lock for the domain, as Xen built it, or per-page locks beside it. */
+  readonly granularity: "domain" | "page";
+  /** Kind of the shadow lock. */
   readonly lock: string;
+  /** Both together, as reports call them: points of one design make a curve. */
+  readonly design: string;
   readonly ending: PointEnding;
   /** Why nothing was measured; null if something was. */
   readonly reason: string | null;
@@ -82,9 +85,9 @@ export interface UslFit {
   readonly residuals: readonly { readonly vcpus: number; readonly residual: number }[];
 }
 
-/** What the points of one kind of lock say together. */
+/** What the points of one design say together. */
 export interface ScalingRow {
-  readonly lock: string;
+  readonly design: string;
   readonly bestVcpus: number;
   readonly bestThroughput: number;
   /** vCPUs that the shadow lock can serve, by the smallest point; null when it was not taken there. */
@@ -95,12 +98,12 @@ export interface ScalingRow {
   readonly usl: UslFit | null;
 }
 
-/** What becomes of one kind of lock when one cost of the model is changed. */
+/** What becomes of one design when one cost of the model is changed. */
 export interface SensitivityRow {
   readonly cost: string;
   /** What the cost is multiplied by. */
   readonly factor: number;
-  readonly lock: string;
+  readonly design: string;
   /** The most vCPUs of the sweep, and the throughput there by that without the change. */
   readonly vcpus: number;
   readonly throughput: number;
@@ -120,6 +123,7 @@ export interface RealPoint {
   readonly vcpus: number;
   readonly granularity: SimulatedPoint["granularity"];
   readonly lock: string;
+  readonly design: string;
   /** The command of such a run. */
   readonly command: string;
   readonly outcome: StressOutcome;

@@ -1,5 +1,7 @@
 /** What a simulation measured, put into the form of its result. */
+import { isUsed, lockClassOf } from "../../locks/lock-class.ts";
 import { percentileOfBuckets } from "../../locks/lock-statistics.ts";
+import type { MachineConfig } from "../../hypervisor/machine-config.ts";
 import { COUNTER_NAMES, Counter } from "../../memory/counters.ts";
 import { LOCK_NAMES } from "../../memory/layout.ts";
 import type { LawRow, LockRow, SimulatedPoint, SpentRow, Violation } from "../../report/types.ts";
@@ -15,6 +17,14 @@ import type { SimulatedMachine } from "./simulated-machine.ts";
 import { SCHEDULER } from "./virtual-scheduler.ts";
 import type { VirtualEnding } from "./virtual-time.ts";
 
+/** What the points of a curve have in common, in words: the kind of lock, and that of its granularity which Xen does not have. */
+export function designName({
+  lockKind,
+  granularity,
+}: Pick<MachineConfig, "lockKind" | "granularity">): string {
+  return granularity === "page" ? `${lockKind}, per page` : lockKind;
+}
+
 const PERCENT = 99;
 const NANOS = 1e9;
 
@@ -25,13 +35,14 @@ export function pointOf(
   { ending, readings, window }: Simulation,
 ): SimulatedPoint {
   const [before, after] = readings;
-  const { vcpus, lockKind } = task.config;
+  const { vcpus, lockKind, granularity } = task.config;
   const nanos = window.to - window.from;
   const violations = violationsOf(machine, ending);
   const base = {
     vcpus,
-    granularity: "domain",
+    granularity,
     lock: lockKind,
+    design: designName(task.config),
     ending,
     violations,
     events: SCHEDULER.events,
@@ -56,7 +67,9 @@ export function pointOf(
     utilisation: (accounts[LOCK_NAMES.indexOf("paging")]?.busy ?? 0) / nanos,
     faults: count(Counter.demand_faults),
     exits: count(Counter.exits),
-    locks: accounts.map((account, index) => withWaits(lockRow(account, index, { nanos, all }), waits)),
+    locks: accounts
+      .map((account, index) => withWaits(lockRow(account, index, { nanos, all }), waits))
+      .filter((_, index) => isUsed(lockClassOf(index).name, granularity)),
     waits,
     spent: spentRows(task, before, after),
     laws: lawsOf(accounts, before, after),
@@ -71,7 +84,10 @@ const NOTHING: Readonly<Record<VirtualEnding, string>> = {
 
 function nothing(
   ending: VirtualEnding,
-): Omit<SimulatedPoint, "vcpus" | "granularity" | "lock" | "ending" | "violations" | "events" | "switches"> {
+): Omit<
+  SimulatedPoint,
+  "vcpus" | "granularity" | "lock" | "design" | "ending" | "violations" | "events" | "switches"
+> {
   return {
     reason: NOTHING[ending],
     seconds: 0,
@@ -109,7 +125,7 @@ function lockRow(
 ): LockRow {
   const { waits, holds } = account;
   return {
-    name: LOCK_NAMES[index] ?? "",
+    name: lockClassOf(index).name,
     conBounces: account.conBounces,
     contentions: account.contentions,
     waittimeMin: waits.min,

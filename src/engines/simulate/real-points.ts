@@ -7,6 +7,7 @@ import { availableParallelism } from "node:os";
 import type { PointErrors, RealPoint, SimulatedPoint } from "../../report/types.ts";
 import { runStress } from "../stress/engine.ts";
 import { planStress } from "../stress/plan.ts";
+import { designName } from "./point.ts";
 import type { SimulatePlan } from "./simulate-plan.ts";
 import type { SweepHooks } from "./sweep.ts";
 
@@ -28,7 +29,7 @@ export async function realPoints(
       seed: String(seed),
       guest,
       preset: settings.preset,
-      set: [...(request.set ?? []), `lock=${config.lockKind}`],
+      set: [...(request.set ?? []), `lock=${config.lockKind}`, `granularity=${config.granularity}`],
     });
     const result = await runStress(
       plan,
@@ -40,10 +41,11 @@ export async function realPoints(
       waitingShare: locks.reduce((sum, { waitingShare }) => sum + waitingShare, 0),
       utilisation: locks.find(({ name }) => name === "paging")?.utilisation ?? 0,
     };
-    const { vcpus, lockKind: lock } = config;
-    const beside = simulated.find((point) => point.vcpus === vcpus && point.lock === lock);
+    const { vcpus, lockKind: lock, granularity } = config;
+    const design = designName(config);
+    const beside = simulated.find((point) => point.vcpus === vcpus && point.design === design);
     const errors = beside === undefined || beside.reason !== null ? null : pointErrors(beside, measured);
-    points.push({ vcpus, granularity: "domain", lock, command, outcome, violations, ...measured, errors });
+    points.push({ vcpus, granularity, lock, design, command, outcome, violations, ...measured, errors });
     if (outcome !== "completed") break;
   }
   return points;

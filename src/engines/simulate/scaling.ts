@@ -1,4 +1,4 @@
-/** What the points of one kind of lock say together: where it is best, where it ends, and how well a law of scaling fits. */
+/** What the points of one design say together: where it is best, where it ends, and how well a law of scaling fits. */
 import type { ScalingRow, SimulatedPoint, UslFit } from "../../report/types.ts";
 
 /** What a law of scaling is fitted to. */
@@ -14,14 +14,14 @@ export interface LockLoad {
   readonly utilisation: number;
 }
 
-/** A row for each kind of lock of a sweep. */
+/** A row for each design of a sweep. */
 export function scalingRows(points: readonly SimulatedPoint[]): ScalingRow[] {
   const measured = points.filter(({ reason }) => reason === null);
-  return [...new Set(measured.map(({ lock }) => lock))].map((lock) => {
-    const own = measured.filter((point) => point.lock === lock).toSorted((a, b) => a.vcpus - b.vcpus);
+  return [...new Set(measured.map(({ design }) => design))].map((design) => {
+    const own = measured.filter((point) => point.design === design).toSorted((a, b) => a.vcpus - b.vcpus);
     const best = own.reduce((most, point) => (point.throughput > most.throughput ? point : most));
     return {
-      lock,
+      design,
       bestVcpus: best.vcpus,
       bestThroughput: best.throughput,
       knee: shadowLockKnee(own[0]),

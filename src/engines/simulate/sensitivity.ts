@@ -58,17 +58,17 @@ export function changedTasks(tasks: readonly PointTask[], changes: readonly Chan
   );
 }
 
-/** What one change does to the points of each kind of lock. Points that there are not on both sides are left out. */
+/** What one change does to the points of each design. Points that there are not on both sides are left out. */
 export function sensitivityRows(
   { cost, factor }: Change,
   before: readonly SimulatedPoint[],
   after: readonly SimulatedPoint[],
 ): SensitivityRow[] {
-  return [...new Set(before.map(({ lock }) => lock))].flatMap((lock) => {
+  return [...new Set(before.map(({ design }) => design))].flatMap((design) => {
     const pairs = before
-      .filter((point) => point.lock === lock && point.reason === null && point.throughput > 0)
+      .filter((point) => point.design === design && point.reason === null && point.throughput > 0)
       .flatMap((point) => {
-        const changed = after.find((each) => each.lock === lock && each.vcpus === point.vcpus);
+        const changed = after.find((each) => each.design === design && each.vcpus === point.vcpus);
         return changed === undefined || changed.reason !== null ? [] : [{ point, changed }];
       })
       .toSorted((a, b) => a.point.vcpus - b.point.vcpus);
@@ -77,7 +77,7 @@ export function sensitivityRows(
     return {
       cost,
       factor,
-      lock,
+      design,
       vcpus: last.point.vcpus,
       throughput: last.changed.throughput / last.point.throughput,
       answerChangesAt: pairs

@@ -6,6 +6,7 @@ import type { SimulateSettings } from "../../report/types.ts";
 import { UsageError } from "../errors.ts";
 import {
   DEFAULT_PRESET,
+  GRANULARITIES,
   LOCK_KINDS,
   machineRequest,
   presetName,
@@ -26,6 +27,8 @@ export interface SimulateRequest {
   readonly vcpus?: string | undefined;
   /** Kinds of lock with commas between. */
   readonly lock?: string | undefined;
+  /** Granularities of the shadow lock with commas between. */
+  readonly granularity?: string | undefined;
   readonly cost?: string | undefined;
   readonly milliseconds?: string | undefined;
   readonly seed?: string | undefined;
@@ -64,6 +67,8 @@ export async function planSimulate(request: SimulateRequest): Promise<SimulatePl
   const { request: machine, others } = machineRequest(preset, request.set ?? []);
   if (machine.lockKind !== undefined)
     throw new UsageError("--set lock: umbra simulate takes the kinds of lock to compare from --lock");
+  if (machine.granularity !== undefined)
+    throw new UsageError("--set granularity: umbra simulate takes those to compare from --granularity");
   const model = readCostModel(request.cost ?? DEFAULT_MODEL);
   const { url, scenario } = await loadScenario(request.scenario);
   const options = scenarioOptions(scenario, others, SETTING_NAMES);
@@ -74,14 +79,15 @@ export async function planSimulate(request: SimulateRequest): Promise<SimulatePl
   );
   const seed = request.seed === undefined ? randomInt(2 ** 31) : wholeNumber("--seed", request.seed, SEED);
   const guest = guestOf(scenario, request.guest);
-  const locks = locksOf(request.lock ?? "test-and-set");
+  const locks = namesOf("--lock", request.lock ?? "test-and-set", LOCK_KINDS);
+  const granularities = namesOf("--granularity", request.granularity ?? "domain", GRANULARITIES);
   const counts = vcpusOf(scenario, request.vcpus ?? defaultVcpus(scenario));
-  const tasks = locks.flatMap((lockKind) =>
+  const designs = granularities.flatMap((granularity) =>
+    locks.map((lockKind) => ({ ...machine, granularity, lockKind })),
+  );
+  const tasks = designs.flatMap((design) =>
     counts.map((vcpus): PointTask => {
-      const config = {
-        ...requestedMachine(machine, { vcpus, ...wishOf(scenario, vcpus, options) }),
-        lockKind,
-      };
+      const config = requestedMachine(design, { vcpus, ...wishOf(scenario, vcpus, options) });
       return { url, guest, config, options, seed, windowNanos: Math.round(milliseconds * 1e6), model };
     }),
   );
@@ -97,7 +103,7 @@ export async function planSimulate(request: SimulateRequest): Promise<SimulatePl
     switches: machine.switches,
     options,
   };
-  const command = commandOf(request, settings, { locks, counts });
+  const command = commandOf(request, settings, { locks, granularities, counts });
   const realSeconds =
     request.stress === undefined ? null : decimalNumber("--stress", request.stress, REAL_SECONDS);
   const asksSensitivity = request.sensitivity === true;
@@ -117,11 +123,11 @@ function vcpusOf(scenario: Scenario, text: string): number[] {
   return [...new Set(counts)];
 }
 
-function locksOf(text: string): (typeof LOCK_KINDS)[number][] {
+function namesOf<Name extends string>(flag: string, text: string, allowed: readonly Name[]): Name[] {
   return text.split(",").map((name) => {
-    const found = LOCK_KINDS.find((kind) => kind === name);
+    const found = allowed.find((each) => each === name);
     if (found === undefined)
-      throw new UsageError(`--lock wants ${allowedNames(LOCK_KINDS)}, or several with commas, got "${name}"`);
+      throw new UsageError(`${flag} wants ${allowedNames(allowed)}, or several with commas, got "${name}"`);
     return found;
   });
 }
@@ -141,8 +147,11 @@ function wishOf(
 function commandOf(
   request: SimulateRequest,
   { seed, milliseconds, guest }: SimulateSettings,
-  { locks, counts }: { readonly locks: readonly string[]; readonly counts: readonly number[] },
+  lists: Readonly<Record<"locks" | "granularities", readonly string[]>> & {
+    readonly counts: readonly number[];
+  },
 ): string {
+  const { locks, granularities, counts } = lists;
   const words = [
     "umbra",
     "simulate",
@@ -152,6 +161,7 @@ function commandOf(
     "--lock",
     locks.join(","),
   ];
+  if (request.granularity !== undefined) words.push("--granularity", granularities.join(","));
   words.push("--cost", request.cost ?? DEFAULT_MODEL, "--milliseconds", String(milliseconds));
   words.push("--seed", String(seed), "--guest", guest);
   if (request.preset !== undefined) words.push("--preset", request.preset);

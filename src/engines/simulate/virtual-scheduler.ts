@@ -22,7 +22,6 @@ import { Watchers } from "./watchers.ts";
 
 const READ = AccessKind.read;
 const FLUSH_ASKED = Doorbell.flush;
-const LOCK_SHIFT = Math.log2(LOCK_WORDS);
 const LOCK_STATISTICS = 16;
 /** Of a futex-style lock: who waits sleeps, and is woken by whoever looks at the number of sleepers. */
 const FUTEX_STATE = LockCell.state;
@@ -70,8 +69,10 @@ export class VirtualScheduler {
   #isRunning = false;
   #horizon = NEVER;
   #told = 0;
+  /** The words of locks, and of those the areas of single ones, which hold their statistics, too. */
   #locksFrom = 0;
   #locksEnd = 0;
+  #areasEnd = 0;
   /** The line whose watchers must look, and the cell that the lock watch must; -1 for none. And when they were written. */
   #writtenLine = NONE;
   #writtenLock = NONE;
@@ -80,7 +81,7 @@ export class VirtualScheduler {
 
   /** Prepares for another machine. Threads are added before `run`. */
   prepare({ view, threads, layout, seed }: VirtualMachine, model: CostModel): void {
-    const { offset, words } = layout.regions.locks;
+    const { locks, pageLocks } = layout.regions;
     this.lines = new CacheLines(view.length, threads, model);
     this.locks = new LockWatch(view, layout, threads);
     this.#heap = new EventHeap(threads);
@@ -94,8 +95,9 @@ export class VirtualScheduler {
     this.#doorbells = new Int32Array(threads).fill(NONE);
     this.#ended = [];
     this.#threads = this.#live = 0;
-    this.#locksFrom = offset;
-    this.#locksEnd = offset + words;
+    this.#locksFrom = locks.offset;
+    this.#locksEnd = pageLocks.offset + pageLocks.words;
+    this.#areasEnd = locks.offset + locks.words;
     this.#writtenLine = this.#writtenLock = NONE;
     this.awakening = new Awakening(model, seed);
     this.current = this.now = this.events = this.switches = 0;
@@ -273,7 +275,7 @@ export class VirtualScheduler {
 
   #perform(site: number, cell: number, isLock: boolean): void {
     const kind = this.#kinds[site] ?? 0;
-    const offset = isLock ? (cell - this.#locksFrom) & (LOCK_WORDS - 1) : 0;
+    const offset = isLock && cell < this.#areasEnd ? (cell - this.#locksFrom) & (LOCK_WORDS - 1) : 0;
     this.events++;
     // An instrument is no part of the machine: what counts in a lock costs nothing.
     if (offset >= LOCK_STATISTICS) return;
@@ -290,7 +292,7 @@ export class VirtualScheduler {
     }
     if (!isLock) return;
     this.#effectAt = effectAt;
-    this.locks?.attempted(this.current, (cell - this.#locksFrom) >>> LOCK_SHIFT, offset, kind, effectAt);
+    this.locks?.attempted(this.current, cell, kind, effectAt);
     this.#writtenLock = cell;
   }
 
@@ -299,11 +301,7 @@ export class VirtualScheduler {
     const cell = this.#writtenLock;
     const line = this.#writtenLine;
     this.#writtenLock = this.#writtenLine = NONE;
-    if (cell !== NONE) {
-      const offset = (cell - this.#locksFrom) & (LOCK_WORDS - 1);
-      const lock = (cell - this.#locksFrom) >>> LOCK_SHIFT;
-      this.locks?.written(this.current, lock, offset, this.#view[cell] ?? 0, this.#effectAt);
-    }
+    if (cell !== NONE) this.locks?.written(this.current, cell, this.#view[cell] ?? 0, this.#effectAt);
     if (line === NONE) return;
     let node = this.#watchers.heads[line] ?? 0;
     while (node !== 0) {
@@ -332,7 +330,7 @@ export class VirtualScheduler {
 
   #sleeps(thread: number, time: number): boolean {
     const cell = this.#cells[thread] ?? 0;
-    const isFutex = cell >= this.#locksFrom && cell < this.#locksEnd && this.#isFutexState(cell);
+    const isFutex = cell >= this.#locksFrom && cell < this.#areasEnd && this.#isFutexState(cell);
     return isFutex && time - (this.#times[thread] ?? 0) > (this.awakening?.spinLimit ?? 0);
   }
 

@@ -21,6 +21,6 @@ export interface VirtualMachine {
   readonly view: Int32Array;
   /** Most threads. */
   readonly threads: number;
-  readonly layout: Pick<Layout, "regions">;
+  readonly layout: Layout;
   readonly seed: number;
 }

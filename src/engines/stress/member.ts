@@ -7,7 +7,7 @@ import type { GuestFormat, Scenario, ScenarioOptions } from "../../guest/scenari
 import { Machine } from "../../hypervisor/machine.ts";
 import type { HostedVcpu, MachineHandle } from "../../hypervisor/machine.ts";
 import type { Finding, Vcpu } from "../../machine/vcpu.ts";
-import type { LockWait } from "../../locks/lock-waits.ts";
+import type { LockWait, WaitLengths } from "../../locks/lock-waits.ts";
 import { vcpuId } from "../../memory/units.ts";
 import { RealClock } from "../real-clock.ts";
 import type { ReplayTask } from "../replay/replay-vcpu.ts";
@@ -58,6 +58,7 @@ export interface MemberReport {
   readonly calls: number;
   readonly findings: readonly Finding[];
   readonly waits: readonly LockWait[];
+  readonly waitLengths: readonly WaitLengths[];
 }
 
 /** Sent at once when something is found, so that it survives the worker. */
@@ -126,7 +127,14 @@ async function runPart(hosted: HostedVcpu, control: Control, part: () => Program
   control.setBits(ControlCell.left, 1 << vcpu.id);
   control.waitWhile(ControlCell.wayOut, WayOut.wait);
   if (control.read(ControlCell.wayOut) === WayOut.tearDown) paging.teardownVcpu();
-  return { end, error, calls: 0, findings: vcpu.findings.slice(), waits };
+  return {
+    end,
+    error,
+    calls: 0,
+    findings: vcpu.findings.slice(),
+    waits,
+    waitLengths: vcpu.lockWaits.lengths(),
+  };
 }
 
 function runVcpu(
@@ -170,7 +178,14 @@ async function runToolstack(
   control.write(ControlCell.toolstack, ToolstackState.ended);
   const end = error === null ? "finished" : "threw";
   const waits = domain.base.vcpu.lockWaits.list();
-  return { end, error, calls: toolstack.calls, findings: domain.findings.slice(), waits };
+  return {
+    end,
+    error,
+    calls: toolstack.calls,
+    findings: domain.findings.slice(),
+    waits,
+    waitLengths: domain.base.vcpu.lockWaits.lengths(),
+  };
 }
 
 /** Does not come back when a program left a rejected promise behind: Node then ends the thread with its error. */

@@ -2,8 +2,9 @@
 import { percentileOfBuckets, readLockStatistics } from "../../locks/lock-statistics.ts";
 import { Counter } from "../../memory/counters.ts";
 import { LOCK_NAMES } from "../../memory/layout.ts";
-import type { Layout } from "../../memory/layout.ts";
-import type { SharedMemory } from "../../memory/shared-memory.ts";
+import type { Machine } from "../../hypervisor/machine.ts";
+import { DURATION_BUCKETS } from "../../locks/lock-area.ts";
+import { isUsed, lockClassOf } from "../../locks/lock-class.ts";
 import type { LockRow, LockWaitRow, VcpuRow } from "../../report/types.ts";
 import { waitRows, withWaits } from "../lock-waits.ts";
 import type { Member } from "./crew.ts";
@@ -11,12 +12,19 @@ import type { Heartbeats } from "./heartbeats.ts";
 import type { Meter } from "./meter.ts";
 
 const PERCENT = 99;
+/** What counts the acquisitions of locks of which there are many. */
+const COUNTER_OF: Readonly<Record<string, string | undefined>> = {
+  "paging in part": "paging_parts",
+  table: "table_locks",
+  frame: "frame_locks",
+};
 const NANOS = 1e9;
 
-/** A row for each lock of the machine. Exact while nobody runs. */
-export function lockRows(memory: SharedMemory, layout: Layout): LockRow[] {
-  return LOCK_NAMES.map((_, index) => {
+/** A row for each lock of the machine, or kind of lock. Exact while nobody runs. */
+export function lockRows({ memory, layout, config }: Machine): LockRow[] {
+  return [...LOCK_NAMES.keys()].flatMap((index) => {
     const lock = readLockStatistics(memory, layout, index);
+    if (!isUsed(lock.name, config.granularity)) return [];
     return {
       name: lock.name,
       conBounces: lock.contentions,
@@ -59,6 +67,46 @@ export function finishedLocks(
       waits,
     ),
   );
+}
+
+/**
+ * The rows with those of kinds of which there are many filled in: each vCPU counts what it takes of them, and keeps how long
+ * it waited. How long they are held nobody measures: that would cost more than the holds.
+ */
+export function withPageLocks(
+  rows: readonly LockRow[],
+  members: readonly Member[],
+  counters: Readonly<Record<string, number>>,
+): LockRow[] {
+  const all = members.flatMap(({ report }) => report?.waitLengths ?? []);
+  return rows.map((row) => {
+    const counter = COUNTER_OF[row.name];
+    if (counter === undefined) return row;
+    const own = all.filter(({ lock }) => lockClassOf(lock).name === row.name);
+    const buckets = Array.from({ length: DURATION_BUCKETS }, (_, length) =>
+      sum(own.map((each) => each.buckets[length] ?? 0)),
+    );
+    const waits = members
+      .flatMap(({ report }) => report?.waits ?? [])
+      .filter(({ lock }) => lockClassOf(lock).name === row.name);
+    const contentions = sum(waits.map(({ count }) => count));
+    const waittimeTotal = sum(waits.map(({ nanos }) => nanos));
+    return {
+      ...row,
+      acquisitions: counters[counter] ?? 0,
+      contentions,
+      conBounces: contentions,
+      waittimeTotal,
+      waittimeAvg: rate(waittimeTotal, contentions),
+      waittimeMin: own.length === 0 ? 0 : Math.min(...own.map(({ min }) => min)),
+      waittimeMax: Math.max(0, ...own.map(({ max }) => max)),
+      waittimeP99: percentileOfBuckets(buckets, PERCENT),
+    };
+  });
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, each) => total + each, 0);
 }
 
 /** What the threads of a run waited for locks. */

@@ -26,7 +26,7 @@ import { confirmed } from "./diagnosis.ts";
 import type { StressPlan } from "./plan.ts";
 import { recentRows } from "./recent.ts";
 import { watchpointsSet } from "./watchpoints.ts";
-import { finishedLocks, lockRows, memberWaits, rate, vcpuRows } from "./result.ts";
+import { finishedLocks, lockRows, memberWaits, rate, vcpuRows, withPageLocks } from "./result.ts";
 import { Roll } from "./roll.ts";
 import { Stopwatch } from "./stopwatch.ts";
 
@@ -217,7 +217,7 @@ class StressRun {
     const { machine, heartbeats, meter } = this.#booted;
     heartbeats.sample();
     meter.sample();
-    this.#locks = lockRows(machine.memory, machine.layout);
+    this.#locks = lockRows(machine);
   }
 
   /** All programs have ended: what is wrong now? */
@@ -326,6 +326,7 @@ class StressRun {
     const { interruption } = this.#hooks;
     const violations = this.#allViolations(findings).slice(0, VIOLATIONS_MAX);
     const waits = memberWaits(this.#roll.members);
+    const counters = { ...meter.sums(), operations };
     const isWell = violations.length === 0 && this.#outcome === "completed";
     return {
       engine: "stress",
@@ -343,8 +344,11 @@ class StressRun {
       operationsPerSecond: rate(operations, seconds),
       faultsPerSecond: rate(faults, seconds),
       vcpus,
-      counters: { ...meter.sums(), operations },
-      locks: finishedLocks(this.#locks, waits, { seconds, threads: vcpus.length }),
+      counters,
+      locks: finishedLocks(withPageLocks(this.#locks, this.#roll.members, counters), waits, {
+        seconds,
+        threads: vcpus.length,
+      }),
       waits,
       lockPlaces: lockPlaces(waits),
       violations,

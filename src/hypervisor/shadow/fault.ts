@@ -155,7 +155,7 @@ export class FaultHandler {
     if (table === NO_MFN || this.#hasNewTable(format)) return WHOLE;
     const cell = perPage.leafCell(table, format);
     if (cell === 0) return WHOLE;
-    tableLock.acquire(table, SITE_PAGE_FAULT);
+    perPage.lockTable(table, SITE_PAGE_FAULT);
     const answer = this.#fillInPart(errorCode, cell, format);
     tableLock.release();
     if (answer !== ANSWER_EMULATED) return answer;

@@ -31,7 +31,7 @@ export class PageReferences extends GuestPages {
   getMapping(frame: Mfn, writable: boolean): boolean {
     const { perPage, frameLock } = this.#shadow;
     if (!perPage.isIn()) return this.#get(frame, writable);
-    frameLock.acquire(frame, LockSite.get_mapping);
+    perPage.lockFrame(frame, LockSite.get_mapping);
     const isMapped = this.#get(frame, writable);
     frameLock.release();
     return isMapped;
@@ -44,7 +44,7 @@ export class PageReferences extends GuestPages {
       this.#put(frame, writable);
       return;
     }
-    frameLock.acquire(frame, LockSite.put_mapping);
+    perPage.lockFrame(frame, LockSite.put_mapping);
     this.#put(frame, writable);
     frameLock.release();
   }

@@ -6,6 +6,7 @@
  * While a part is held no table becomes one, is unshadowed or gets another place in a tree, no frame changes hands, and
  * nobody waits for a flush: all of that is done by who holds the whole. So what a part is held for needs one table lock.
  */
+import { Counter } from "../../memory/counters.ts";
 import { DomainCell } from "../../memory/domain-area.ts";
 import { SHADOW_TYPES } from "../../memory/frame-table.ts";
 import { NO_MFN, mfn } from "../../memory/units.ts";
@@ -15,6 +16,9 @@ import { Operation } from "../../machine/exits.ts";
 import { leafTypeOf, LEAF_TYPES } from "./shadow-type.ts";
 import type { Shadow } from "./shadow.ts";
 
+const PAGING_PARTS = Counter.paging_parts;
+const TABLE_LOCKS = Counter.table_locks;
+const FRAME_LOCKS = Counter.frame_locks;
 const HALF_ENTRY_BYTES = 4;
 
 /** Takes parts of the paging lock for one vCPU, where that is enough. */
@@ -35,7 +39,8 @@ export class PerPageLocks {
 
   /** Takes a part. False, and nothing is held, while somebody wants to know what is written: that is counted in the whole. */
   tryBegin(site: number): boolean {
-    const { parts, logDirty } = this.#shadow;
+    const { parts, logDirty, counters } = this.#shadow;
+    counters.add(PAGING_PARTS);
     parts.begin(site);
     if (!logDirty.isWatching()) return true;
     parts.end();
@@ -45,6 +50,20 @@ export class PerPageLocks {
   /** Gives the part up. */
   end(): void {
     this.#shadow.parts.end();
+  }
+
+  /** Takes the lock of a guest table. Callers hold a part. */
+  lockTable(table: Mfn, site: number): void {
+    const { tableLock, counters } = this.#shadow;
+    counters.add(TABLE_LOCKS);
+    tableLock.acquire(table, site);
+  }
+
+  /** Takes the lock of a frame. Callers hold a part. */
+  lockFrame(frame: Mfn, site: number): void {
+    const { frameLock, counters } = this.#shadow;
+    counters.add(FRAME_LOCKS);
+    frameLock.acquire(frame, site);
   }
 
   /**
@@ -75,10 +94,10 @@ export class PerPageLocks {
    * to a second page, too.
    */
   beginStore(site: number, page: Mfn, crosses: boolean): void {
-    const { lock, tableLock } = this.#shadow;
+    const { lock } = this.#shadow;
     if (this.isOn && !crosses && page !== NO_MFN && this.tryBegin(site)) {
       if (this.#mayStore(page)) {
-        tableLock.acquire(page, site);
+        this.lockTable(page, site);
         return;
       }
       this.end();

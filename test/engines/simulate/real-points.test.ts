@@ -52,7 +52,7 @@ test("a point is off by what is too much of the real one, and of waits only wait
 });
 
 function made(vcpus: number, throughput: number, share: number): object {
-  return { lock: "mcs", vcpus, throughput, waitingShare: share, utilisation: share / 2 };
+  return { design: "mcs", vcpus, throughput, waitingShare: share, utilisation: share / 2 };
 }
 
 test("the table has each real point beside the simulated one, and speed-ups of each for itself", () => {

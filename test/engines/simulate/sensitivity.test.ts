@@ -16,7 +16,7 @@ import type { SensitivityRow, SimulateResult, SimulatedPoint } from "../../../sr
 const MODEL = readCostModel("current-server");
 
 interface Made {
-  readonly lock?: string;
+  readonly design?: string;
   readonly vcpus?: number;
   readonly throughput?: number;
   readonly waitingShare?: number;
@@ -24,14 +24,14 @@ interface Made {
 }
 
 function point({
-  lock = "ticket",
+  design = "ticket",
   vcpus = 1,
   throughput = 1,
   waitingShare = 0,
   spent = {},
 }: Made): SimulatedPoint {
   const made = {
-    lock,
+    design,
     vcpus,
     throughput,
     reason: null,
@@ -71,7 +71,7 @@ test("a row tells the throughput at the most vCPUs, and where the answer turns",
     point({ vcpus: 8, throughput: 100, waitingShare: 0.6 }),
     point({ vcpus: 4, throughput: 90, waitingShare: 0.45 }),
     point({ vcpus: 1, throughput: 50, waitingShare: 0.1 }),
-    point({ lock: "mcs", throughput: 10 }),
+    point({ design: "mcs", throughput: 10 }),
   ];
   const after = [
     point({ vcpus: 1, throughput: 40, waitingShare: 0.1 }),
@@ -79,23 +79,25 @@ test("a row tells the throughput at the most vCPUs, and where the answer turns",
     point({ vcpus: 8, throughput: 75, waitingShare: 0.4 }),
   ];
   expect(sensitivityRows({ cost: "hit", factor: 1.5 }, before, after)).toEqual([
-    { cost: "hit", factor: 1.5, lock: "ticket", vcpus: 8, throughput: 0.75, answerChangesAt: [4, 8] },
+    { cost: "hit", factor: 1.5, design: "ticket", vcpus: 8, throughput: 0.75, answerChangesAt: [4, 8] },
   ]);
 });
 
 /** The last line of the report on changes by which one kind of lock gains and another loses. */
-function orderLine(...factors: readonly (readonly [lock: string, throughput: number])[]): string | undefined {
-  const sensitivity = factors.map(([lock, throughput]): SensitivityRow => ({
+function orderLine(
+  ...factors: readonly (readonly [design: string, throughput: number])[]
+): string | undefined {
+  const sensitivity = factors.map(([design, throughput]): SensitivityRow => ({
     cost: "memory",
     factor: 0.5,
-    lock,
+    design,
     vcpus: 8,
     throughput,
     answerChangesAt: [],
   }));
   const points = [
-    point({ lock: "mcs", vcpus: 8, throughput: 120 }),
-    point({ lock: "ticket", vcpus: 8, throughput: 100 }),
+    point({ design: "mcs", vcpus: 8, throughput: 120 }),
+    point({ design: "ticket", vcpus: 8, throughput: 100 }),
   ];
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- no more of a result is asked for
   return sensitivityLines({ sensitivity, points } as unknown as SimulateResult, PLAIN).at(-1);
