@@ -71,10 +71,22 @@ export class PageLock {
   /** Gives it up. */
   release(): void {
     const word = this.#taken;
+    if (word === 0) {
+      this.#reportRelease();
+      return;
+    }
     this.#taken = 0;
     this.#held.noteReleased(this.#class);
     this.#memory.storeWord(word, FREE);
     this.#owner.waiter.wakeSleepers(word);
+  }
+
+  #reportRelease(): void {
+    const { name } = lockClassOf(this.#class);
+    this.#owner.reportViolation(
+      "lock-release",
+      `vCPU ${String(this.#owner.id)} releases a ${name} lock, and holds none.`,
+    );
   }
 
   #wait(word: number, site: number): void {

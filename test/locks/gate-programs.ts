@@ -11,6 +11,7 @@ import type { Gate, GateParts, LockKind } from "../../src/locks/gate.ts";
 import { LockCell, QueueCell, lockArea, queueNode } from "../../src/locks/lock-area.ts";
 import type { LockOwner, Waker } from "../../src/locks/lock-owner.ts";
 import { LockWaits } from "../../src/locks/lock-waits.ts";
+import { Divided, LockOfPage } from "./page-gates.ts";
 import { McsGate } from "../../src/locks/mcs.ts";
 import { TestAndSetGate } from "../../src/locks/test-and-set.ts";
 import { TicketGate } from "../../src/locks/ticket.ts";
@@ -37,12 +38,12 @@ const QUEUES = INSIDE + 3;
 export const WORDS: number = 2 * QUEUES;
 
 /** What is to be executed; set before each series. */
-export const ORDER = { kind: "ticket" as Fault | LockKind, visitors: 2, visits: 1 };
+export const ORDER = { kind: "ticket" as Fault | LockKind | PageGate, visitors: 2, visits: 1 };
 /** Visitors in the order in which they were let in. */
 export const ENTERED: number[] = [];
 
 /** A thread of an operating system, with futex(2). */
-class Visitor implements LockOwner, Waker {
+export class Visitor implements LockOwner, Waker {
   readonly id: number;
   readonly clock = { now: () => 0 };
   readonly lockWaits = new LockWaits();
@@ -182,9 +183,22 @@ class HastyFutex extends FutexGate {
 }
 
 /** Every gate that is wrong. */
-export type Fault = "hasty test-and-set" | "hasty ticket" | "hasty mcs" | "forgetful futex" | "hasty futex";
+export type Fault =
+  | "hasty test-and-set"
+  | "hasty ticket"
+  | "hasty mcs"
+  | "forgetful futex"
+  | "hasty futex"
+  | "hasty page"
+  | "hasty part"
+  | "hasty whole";
 
-function gateFor(kind: LockKind | Fault, parts: GateParts): Gate {
+/** What else one can stand at: the lock of a page; a lock that the second visitor holds in part, the others whole. */
+export type PageGate = "page" | "parts";
+
+function gateFor(kind: LockKind | Fault | PageGate, parts: GateParts): Gate {
+  if (kind === "page" || kind === "hasty page") return new LockOfPage(parts, kind === "hasty page");
+  if (kind === "parts" || kind === "hasty part" || kind === "hasty whole") return new Divided(parts, kind);
   if (kind === "hasty test-and-set") return new HastyTestAndSet(parts);
   if (kind === "hasty ticket") return new HastyTicket(parts);
   if (kind === "hasty mcs") return new HastyMcs(parts);
@@ -193,15 +207,22 @@ function gateFor(kind: LockKind | Fault, parts: GateParts): Gate {
   return gateOf(kind, parts);
 }
 
+/** Room that a visitor takes up who is to be alone. */
+const WHOLE = 16;
+
 function visit(world: ProgramWorld, id: number): void {
   const { memory } = world;
   const gate = gateFor(ORDER.kind, { memory, layout: LAYOUT, owner: new Visitor(id, memory), lock: LOCK });
   for (let visits = 0; visits < ORDER.visits; visits++) {
     if (!gate.arrive()) gate.waitForTurn();
     ENTERED.push(id);
-    world.check(memory.addWord(INSIDE, 1) === 0, "two are inside at once");
-    memory.storeWord(VISITS, memory.loadWord(VISITS) + 1);
-    memory.addWord(INSIDE, -1);
+    // Whoever has a part may meet others who have one.
+    const isInPart = gate instanceof Divided && gate.isInPart;
+    const room = isInPart ? 1 : WHOLE;
+    const others = memory.addWord(INSIDE, room);
+    world.check(isInPart ? others < WHOLE : others === 0, "two are inside at once");
+    memory.addWord(VISITS, 1);
+    memory.addWord(INSIDE, -room);
     gate.passOn();
   }
 }

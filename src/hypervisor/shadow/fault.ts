@@ -148,7 +148,7 @@ export class FaultHandler {
 
   /** The slow path from the walk on, as far as it goes without a change to what others may rely on. */
   #attemptInPart(errorCode: number): number {
-    const { guest, domain, perPage, tableLock } = this.#shadow;
+    const { guest, domain, perPage } = this.#shadow;
     if (domain.isDead()) return ANSWER_STOP;
     const format = guest.format();
     const table = guest.walker.leafLevel === 1 ? this.#walkedTable(1) : NO_MFN;
@@ -157,7 +157,7 @@ export class FaultHandler {
     if (cell === 0) return WHOLE;
     perPage.lockTable(table, SITE_PAGE_FAULT);
     const answer = this.#fillInPart(errorCode, cell, format);
-    tableLock.release();
+    perPage.unlockTable();
     if (answer !== ANSWER_EMULATED) return answer;
     const { frame } = guest.walker;
     return this.#conclusion.conclude(errorCode, frame, this.#entry);

@@ -29,24 +29,24 @@ export class PageReferences extends GuestPages {
    * not be mapped so.
    */
   getMapping(frame: Mfn, writable: boolean): boolean {
-    const { perPage, frameLock } = this.#shadow;
+    const { perPage } = this.#shadow;
     if (!perPage.isIn()) return this.#get(frame, writable);
     perPage.lockFrame(frame, LockSite.get_mapping);
     const isMapped = this.#get(frame, writable);
-    frameLock.release();
+    perPage.unlockFrame();
     return isMapped;
   }
 
   /** Drops the references of a leaf entry. */
   putMapping(frame: Mfn, writable: boolean): void {
-    const { perPage, frameLock } = this.#shadow;
+    const { perPage } = this.#shadow;
     if (!perPage.isIn()) {
       this.#put(frame, writable);
       return;
     }
     perPage.lockFrame(frame, LockSite.put_mapping);
     this.#put(frame, writable);
-    frameLock.release();
+    perPage.unlockFrame();
   }
 
   #get(frame: Mfn, writable: boolean): boolean {

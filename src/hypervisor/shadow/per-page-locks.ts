@@ -59,11 +59,21 @@ export class PerPageLocks {
     tableLock.acquire(table, site);
   }
 
+  /** Gives it up. */
+  unlockTable(): void {
+    this.#shadow.tableLock.release();
+  }
+
   /** Takes the lock of a frame. Callers hold a part. */
   lockFrame(frame: Mfn, site: number): void {
     const { frameLock, counters } = this.#shadow;
     counters.add(FRAME_LOCKS);
     frameLock.acquire(frame, site);
+  }
+
+  /** Gives it up. */
+  unlockFrame(): void {
+    this.#shadow.frameLock.release();
   }
 
   /**
@@ -96,7 +106,7 @@ export class PerPageLocks {
   beginStore(site: number, page: Mfn, crosses: boolean): void {
     const { lock } = this.#shadow;
     if (this.isOn && !crosses && page !== NO_MFN && this.tryBegin(site)) {
-      if (this.#mayStore(page)) {
+      if (this.mayStore(page)) {
         this.lockTable(page, site);
         return;
       }
@@ -107,17 +117,19 @@ export class PerPageLocks {
 
   /** Gives up what `beginStore` took. */
   endStore(): void {
-    const { lock, tableLock } = this.#shadow;
     if (!this.isIn()) {
-      lock.release();
+      this.#shadow.lock.release();
       return;
     }
-    tableLock.release();
+    this.unlockTable();
     this.end();
   }
 
-  /** Only level 1 tables, and nothing after which the page may lose its shadows. */
-  #mayStore(page: Mfn): boolean {
+  /**
+   * Whether the operation in flight may store to a page in part: to level 1 tables only, and nothing after which the page may
+   * lose its shadows. Callers hold a part.
+   */
+  protected mayStore(page: Mfn): boolean {
     const { frames, vcpu } = this.#shadow;
     const { addressLow, size } = vcpu;
     if ((addressLow & (size - 1)) !== 0) return false;

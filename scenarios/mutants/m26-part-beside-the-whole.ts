@@ -1,0 +1,76 @@
+/**
+ * M26: a part of the shadow lock is taken without a look at whether somebody has the whole.
+ *
+ * History: none yet, per-page locks are Umbra's (docs/per-page-locks.md); but of reader-writer locks it is the oldest bug,
+ * and Linux's own big-reader lock had it on processors that reorder a store and a later load. A fault then fills a shadow
+ * that is being taken away.
+ */
+import { defineScenario } from "umbra";
+import { defineMutant } from "../../src/engines/explore/mutants/mutant.ts";
+import { HeldLocks } from "../../src/locks/held-locks.ts";
+import { Parts, partCell } from "../../src/locks/parts.ts";
+import type { Shadow } from "../../src/hypervisor/shadow/shadow.ts";
+import { load, storeEntryAt } from "./handmade.ts";
+import { PER_PAGE, PLACES, bootNeighbours } from "./neighbours.ts";
+import type { Neighbours } from "./neighbours.ts";
+
+/** The correct one without the look. */
+class Unasked extends Parts {
+  readonly #shadow: Shadow;
+
+  constructor(shadow: Shadow) {
+    super(shadow.memory, shadow.layout, shadow.vcpu, new HeldLocks(shadow.vcpu));
+    this.#shadow = shadow;
+  }
+
+  override begin(): void {
+    const { memory, layout, vcpu } = this.#shadow;
+    memory.storeWord(partCell(layout, vcpu.id), vcpu.id + 1);
+    this.isIn = true;
+  }
+
+  override end(): void {
+    const { memory, layout, vcpu } = this.#shadow;
+    this.isIn = false;
+    memory.storeWord(partCell(layout, vcpu.id), 0);
+    vcpu.waiter.wakeSleepers(partCell(layout, vcpu.id));
+  }
+}
+
+/** One vCPU touches a page while the other clears the page's table, which unshadows it. */
+export default defineScenario({
+  name: "m26-part-beside-the-whole",
+  about: "a page is touched while its table is cleared",
+  slide: "per-page locks: docs/per-page-locks.md",
+  guests: ["4level"],
+  vcpus: { min: 2, max: 2, default: 2 },
+  machine: { ramPages: 64 },
+  options: {},
+  boot: bootNeighbours,
+
+  programs: [
+    function touch(cpu) {
+      load(cpu, PLACES[3] ?? 0);
+    },
+    function clear(cpu, { window }: Neighbours) {
+      storeEntryAt(cpu, window, 0, 0);
+      storeEntryAt(cpu, window + 8, 0, 0);
+    },
+  ],
+});
+
+/** The mutant. */
+export const mutant = defineMutant<Neighbours>({
+  id: "M26",
+  title: "a part of the shadow lock is taken beside the whole",
+  oracles: ["RACE", "INV", "LOCK", "UAF"],
+  machine: PER_PAGE,
+  prologue(cpu, { root, window }) {
+    cpu.enablePaging(root);
+    load(cpu, PLACES[0] ?? 0);
+    load(cpu, window);
+  },
+  mutate({ shadow }) {
+    Object.assign(shadow, { parts: new Unasked(shadow) });
+  },
+});
