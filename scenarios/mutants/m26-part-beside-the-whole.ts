@@ -9,6 +9,7 @@ import { defineScenario } from "umbra";
 import { defineMutant } from "../../src/engines/explore/mutants/mutant.ts";
 import { HeldLocks } from "../../src/locks/held-locks.ts";
 import { Parts, partCell } from "../../src/locks/parts.ts";
+import { PerPageLocks } from "../../src/hypervisor/shadow/per-page-locks.ts";
 import type { Shadow } from "../../src/hypervisor/shadow/shadow.ts";
 import { load, storeEntryAt } from "./handmade.ts";
 import { PER_PAGE, PLACES, bootNeighbours } from "./neighbours.ts";
@@ -71,6 +72,7 @@ export const mutant = defineMutant<Neighbours>({
     load(cpu, window);
   },
   mutate({ shadow }) {
-    Object.assign(shadow, { parts: new Unasked(shadow) });
+    const locks = { ...shadow.perPage.locks, parts: new Unasked(shadow) };
+    Object.assign(shadow, { perPage: new PerPageLocks(shadow, locks) });
   },
 });

@@ -56,6 +56,6 @@ export const mutant = defineMutant<Neighbours>({
     load(cpu, window);
   },
   mutate({ shadow }) {
-    Object.assign(shadow, { perPage: new LetGo(shadow) });
+    Object.assign(shadow, { perPage: new LetGo(shadow, shadow.perPage.locks) });
   },
 });

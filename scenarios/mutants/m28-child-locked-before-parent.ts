@@ -19,12 +19,13 @@ class BottomUp extends PerPageLocks {
   readonly #hub: Shadow;
 
   constructor(shadow: Shadow) {
-    super(shadow);
+    super(shadow, shadow.perPage.locks);
     this.#hub = shadow;
   }
 
   override lockTable(table: Mfn, site: number): void {
-    const { frameLock, guest, p2m } = this.#hub;
+    const { guest, p2m } = this.#hub;
+    const { frameLock } = this.locks;
     const frame = p2m.frameOf(guest.walker.frame);
     if (frame <= 0) {
       super.lockTable(table, site);

@@ -67,6 +67,6 @@ export const mutant = defineMutant<Shared>({
     load(cpu, THERE + 0x20_000);
   },
   mutate({ shadow }) {
-    Object.assign(shadow, { perPage: new Uncounted(shadow) });
+    Object.assign(shadow, { perPage: new Uncounted(shadow, shadow.perPage.locks) });
   },
 });

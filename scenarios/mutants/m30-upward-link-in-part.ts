@@ -19,16 +19,24 @@ class EnoughInPart extends RecursiveLock {
   readonly #shadow: Shadow;
 
   constructor(shadow: Shadow, held: HeldLocks) {
-    super(shadow.memory, shadow.layout, "paging", shadow.config.lockKind, shadow.vcpu, held, shadow.parts);
+    super(
+      shadow.memory,
+      shadow.layout,
+      "paging",
+      shadow.config.lockKind,
+      shadow.vcpu,
+      held,
+      shadow.perPage.locks.parts,
+    );
     this.#shadow = shadow;
   }
 
   override acquire(site: number): void {
-    if (!this.#shadow.parts.isIn) super.acquire(site);
+    if (!this.#shadow.perPage.isIn()) super.acquire(site);
   }
 
   override release(): void {
-    if (!this.#shadow.parts.isIn) super.release();
+    if (!this.#shadow.perPage.isIn()) super.release();
   }
 }
 
@@ -74,6 +82,9 @@ export const mutant = defineMutant<Neighbours>({
   },
   mutate({ shadow }) {
     const held = new HeldLocks(shadow.vcpu);
-    Object.assign(shadow, { perPage: new Upward(shadow), lock: new EnoughInPart(shadow, held) });
+    Object.assign(shadow, {
+      perPage: new Upward(shadow, shadow.perPage.locks),
+      lock: new EnoughInPart(shadow, held),
+    });
   },
 });

@@ -21,6 +21,7 @@ export function mutantsCommand(context: Context, end: (code: number) => void): C
     .option("--full", "by every strategy, not the portfolio alone")
     .option("--seeds <n>", "searches for each, from seeds 1 to n (10 unless said)")
     .option("--seconds <s>", "end a search after so many seconds (60 unless said)")
+    .option("--granularity <name>", "of the shadow lock: domain or page (domain unless said)")
     .option("--workers <n>", "worker threads; one for each core unless said")
     .option("--json <file>", "write the result as JSON; - is standard output")
     .addHelpText("after", "\nExample:\n  umbra mutants M01 M20 --seeds 3\n")

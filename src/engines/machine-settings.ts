@@ -215,8 +215,12 @@ export function requestedMachine(
   return machineConfig({ ...sizes, ...settings });
 }
 
-/** Per-page locks are built for what the talk has; what came later keeps one lock. */
-function refuseGranularity({ granularity, paging, switches }: Omit<MachineRequest, "preset">): void {
+/** Per-page locks are built for what the talk has; what came later keeps one lock. Throws UsageError for other machines. */
+export function refuseGranularity({
+  granularity,
+  paging,
+  switches,
+}: Pick<MachineRequest, "granularity" | "paging" | "switches">): void {
   if (granularity !== "page") return;
   const start = "granularity page is for shadow mode without out-of-sync shadows";
   if (paging === "hap") throw new UsageError(`${start}, and this machine is in hap mode`);
@@ -233,6 +237,11 @@ export function settingsOf(config: MachineConfig): Record<string, string | numbe
 /** The preset of that name, given with that flag. Throws UsageError when there is none. */
 export function presetName(name: string, flag = "--preset"): PresetName {
   return oneOf("preset", name, PRESET_NAMES, flag);
+}
+
+/** The granularity of that name, given with `--granularity`. Throws UsageError when there is none. */
+export function granularityName(name: string): MachineConfig["granularity"] {
+  return oneOf("granularity", name, GRANULARITIES, "--granularity");
 }
 
 /** The assistance mode of that name, given with `--paging`. Throws UsageError when there is none. */

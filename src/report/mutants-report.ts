@@ -16,15 +16,19 @@ const HEAD = [
 
 /** The whole report. */
 export function mutantsReport(result: MutantsResult, paint: Paint): string {
-  const { mutants, seeds, secondsEach } = result;
+  const { mutants, seeds, secondsEach, granularity, leftOut } = result;
   return [
     paint.bold(
-      `${counted(mutants.length, "mutant")}, portfolio, ${counted(seeds, "seed")} each, at most ${seconds(secondsEach)} a seed`,
+      `${counted(mutants.length, "mutant")}, portfolio, ${counted(seeds, "seed")} each, at most ${seconds(secondsEach)} a seed` +
+        (granularity === "page" ? ", per-page locks" : ""),
     ),
     table(HEAD, mutants.map(rowOf), 2),
     ...strategyTable(mutants),
     "",
     ...mutants.map(({ id, title }) => indent(`${id}: ${title}`)),
+    ...(leftOut.length === 0
+      ? []
+      : [indent(`left out, for out-of-sync shadows keep one lock: ${leftOut.join(", ")}`)]),
     ...mutants.flatMap((row) => notes(row, paint)),
     "",
     verdict(result, paint),

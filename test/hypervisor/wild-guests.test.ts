@@ -136,6 +136,7 @@ describe.each(FORMATS)("guests of %i levels on threads of their own", (levels) =
       what: "before the talk, with ticket locks",
       config: { switches: PRESETS["talk-before"], lockKind: "ticket" },
     },
+    { what: "with per-page locks", config: { granularity: "page" } },
     {
       what: "with caches for upper levels, small TLBs and pages that are used again at once",
       config: { structureCacheEntries: 16, tlbSets: 2, tlbWays: 2, reuse: "last-in-first-out" },

@@ -45,7 +45,7 @@ export const ENTERED: number[] = [];
 /** A thread of an operating system, with futex(2). */
 export class Visitor implements LockOwner, Waker {
   readonly id: number;
-  readonly clock = { now: () => 0 };
+  readonly clock = { now: (): number => 0 };
   readonly lockWaits = new LockWaits();
   readonly waiter: Waker = this;
   readonly #memory: SharedMemory;

@@ -1,4 +1,4 @@
-/** What a soak runs: every scenario, under every preset and in hap, on threads with two and eight vCPUs and explored. */
+/** What a soak runs: every scenario, under every preset, with per-page locks and in hap, on threads with two and eight vCPUs and explored. */
 import type { GuestFormat } from "../../src/guest/scenario.ts";
 import type { MachineConfig } from "../../src/hypervisor/machine-config.ts";
 import { PRESET_NAMES, machineRequest } from "../../src/engines/machine-settings.ts";
@@ -26,6 +26,12 @@ const MACHINES: readonly SoakMachine[] = [
     request: { preset: name },
     config: machineRequest(name, []).request,
   })),
+  {
+    name: "per page",
+    args: ["--set", "granularity=page"],
+    request: { set: ["granularity=page"] },
+    config: { granularity: "page" },
+  },
   { name: "hap", args: ["--paging", "hap"], request: { set: ["paging=hap"] }, config: HAP },
 ];
 

@@ -9,10 +9,10 @@ import { soakCases, soakPlan } from "./soak-plan.ts";
 
 const SOAK = join(ROOT, "test/soak/soak.ts");
 
-test("every scenario runs under every preset and in hap, with two and eight vCPUs, and is explored", async () => {
+test("every scenario runs under every preset, with per-page locks and in hap, with two and eight vCPUs, and is explored", async () => {
   const names = (await soakPlan("20", undefined)).map(({ name }) => name);
   for (const scenario of bundledScenarios())
-    for (const machine of [...PRESET_NAMES, "hap"])
+    for (const machine of [...PRESET_NAMES, "per page", "hap"])
       for (const part of [
         `stress ${scenario}, ${machine}, 2 vCPUs`,
         `stress ${scenario}, ${machine}, 8 vCPUs`,

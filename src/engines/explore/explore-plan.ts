@@ -12,6 +12,7 @@ import {
   DEFAULT_PRESET,
   machineRequest,
   presetName,
+  refuseGranularity,
   requestedMachine,
   SETTING_NAMES,
   settingsOf,
@@ -136,12 +137,14 @@ async function targetOf(
   const options = scenarioOptions(scenario, [...chosen, ...others], SETTING_NAMES);
   const wishes = { ...SMALL_TLB, ...machineWish(scenario, vcpus, options), ...small?.machine };
   const wish = { poolPages: minimumPool({ ...wishes, vcpus }), ...wishes, vcpus };
+  // A mutant's own needs weigh more than anybody's wishes: on another machine it may be none.
+  const config = { ...requestedMachine(machine, wish), ...machineOfMutant };
+  refuseGranularity(config);
   const target: ScenarioTarget = {
     kind: "scenario",
     url,
     guest: guestOf(scenario, request.guest),
-    // A mutant's own needs weigh more than anybody's wishes: on another machine it may be none.
-    config: { ...requestedMachine(machine, wish), ...machineOfMutant },
+    config,
     options,
     seed: request.seed === undefined ? randomInt(2 ** 31) : wholeNumber("--seed", request.seed, SEED),
     rounds: wholeNumber("--rounds", request.rounds ?? "1", ROUNDS),

@@ -1,6 +1,6 @@
 /**
- * A recorded guest under every preset, in the other assistance mode, and under the eras with every switch alone the other way round: on from
- * `talk-before`, off or on from `talk`, where tables are walked and stores emulated under the lock, and from `xen-3.3`,
+ * A recorded guest under every preset, in the other assistance mode, with per-page locks, and under the eras with every
+ * switch alone the other way round: on from `talk-before`, off or on from `talk`, where tables are walked and stores emulated under the lock, and from `xen-3.3`,
  * where they are not.
  */
 /* oxlint-disable no-await-in-loop -- a replay has the cores to itself */
@@ -21,14 +21,15 @@ export interface Variant {
 /** Eras whose switches are turned one by one. */
 const TURNED: readonly PresetName[] = ["talk-before", "talk", "xen-3.3"];
 
-/** All variants: the presets, the other assistance mode, then each switch. */
+/** All variants: the presets, the other assistance mode, per-page locks, then each switch. */
 export function variants(): Variant[] {
   const eras = PRESET_NAMES.map((preset) => ({ preset, set: null }));
   const modes = [{ preset: DEFAULT_PRESET, set: "paging=hap" }];
+  const perPage = (["talk-before", "talk"] as const).map((preset) => ({ preset, set: "granularity=page" }));
   const turned = TURNED.flatMap((preset) =>
     SWITCH_NAMES.map((name) => ({ preset, set: `${name}=${PRESETS[preset][name] ? "off" : "on"}` })),
   );
-  return [...eras, ...modes, ...turned];
+  return [...eras, ...modes, ...perPage, ...turned];
 }
 
 /** Replays a trace in every variant. Ends early when it is interrupted. Throws UsageError for bad input. */

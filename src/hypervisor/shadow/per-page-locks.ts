@@ -13,6 +13,8 @@ import { NO_MFN, mfn } from "../../memory/units.ts";
 import type { Mfn } from "../../memory/units.ts";
 import { VcpuCell } from "../../memory/vcpu-area.ts";
 import { Operation } from "../../machine/exits.ts";
+import type { PageLock } from "../../locks/page-lock.ts";
+import type { Parts } from "../../locks/parts.ts";
 import { leafTypeOf, LEAF_TYPES } from "./shadow-type.ts";
 import type { Shadow } from "./shadow.ts";
 
@@ -21,25 +23,35 @@ const TABLE_LOCKS = Counter.table_locks;
 const FRAME_LOCKS = Counter.frame_locks;
 const HALF_ENTRY_BYTES = 4;
 
+/** Parts of the paging lock, and the locks that are held in part, as one vCPU sees them. */
+export interface PageLocks {
+  readonly parts: Parts;
+  readonly tableLock: PageLock;
+  readonly frameLock: PageLock;
+}
+
 /** Takes parts of the paging lock for one vCPU, where that is enough. */
 export class PerPageLocks {
   /** Whether the machine has such locks at all. */
   readonly isOn: boolean;
+  readonly locks: PageLocks;
   readonly #shadow: Shadow;
 
-  constructor(shadow: Shadow) {
+  constructor(shadow: Shadow, locks: PageLocks) {
+    this.locks = locks;
     this.#shadow = shadow;
     this.isOn = shadow.config.granularity === "page";
   }
 
   /** Whether this vCPU holds a part now. */
   isIn(): boolean {
-    return this.#shadow.parts.isIn;
+    return this.locks.parts.isIn;
   }
 
   /** Takes a part. False, and nothing is held, while somebody wants to know what is written: that is counted in the whole. */
   tryBegin(site: number): boolean {
-    const { parts, logDirty, counters } = this.#shadow;
+    const { logDirty, counters } = this.#shadow;
+    const { parts } = this.locks;
     counters.add(PAGING_PARTS);
     parts.begin(site);
     if (!logDirty.isWatching()) return true;
@@ -49,31 +61,29 @@ export class PerPageLocks {
 
   /** Gives the part up. */
   end(): void {
-    this.#shadow.parts.end();
+    this.locks.parts.end();
   }
 
   /** Takes the lock of a guest table. Callers hold a part. */
   lockTable(table: Mfn, site: number): void {
-    const { tableLock, counters } = this.#shadow;
-    counters.add(TABLE_LOCKS);
-    tableLock.acquire(table, site);
+    this.#shadow.counters.add(TABLE_LOCKS);
+    this.locks.tableLock.acquire(table, site);
   }
 
   /** Gives it up. */
   unlockTable(): void {
-    this.#shadow.tableLock.release();
+    this.locks.tableLock.release();
   }
 
   /** Takes the lock of a frame. Callers hold a part. */
   lockFrame(frame: Mfn, site: number): void {
-    const { frameLock, counters } = this.#shadow;
-    counters.add(FRAME_LOCKS);
-    frameLock.acquire(frame, site);
+    this.#shadow.counters.add(FRAME_LOCKS);
+    this.locks.frameLock.acquire(frame, site);
   }
 
   /** Gives it up. */
   unlockFrame(): void {
-    this.#shadow.frameLock.release();
+    this.locks.frameLock.release();
   }
 
   /**

@@ -6,8 +6,6 @@
 import type { CounterSet } from "../../machine/counter-set.ts";
 import type { Vcpu } from "../../machine/vcpu.ts";
 import type { RecursiveLock } from "../../locks/lock.ts";
-import type { PageLock } from "../../locks/page-lock.ts";
-import type { Parts } from "../../locks/parts.ts";
 import type { FrameTable } from "../../memory/frame-table.ts";
 import type { Layout } from "../../memory/layout.ts";
 import type { SharedMemory } from "../../memory/shared-memory.ts";
@@ -37,6 +35,7 @@ import { OutOfSync } from "./out-of-sync.ts";
 import { P2mPages } from "./p2m-pages.ts";
 import { PageReferences } from "./page-references.ts";
 import { PerPageLocks } from "./per-page-locks.ts";
+import type { PageLocks } from "./per-page-locks.ts";
 import { PagetableDying } from "./pagetable-dying.ts";
 import { PagingModes } from "./paging-modes.ts";
 import { Pool } from "./pool.ts";
@@ -57,13 +56,6 @@ import { VramTracking } from "./vram-tracking.ts";
 
 const FRAME_BITS = 0x0fff_ffff;
 
-/** Parts of the paging lock, and the locks that are held in part: of a machine with page granularity. */
-export interface PageLocks {
-  readonly parts: Parts;
-  readonly tableLock: PageLock;
-  readonly frameLock: PageLock;
-}
-
 /** The hub. */
 export class Shadow implements PagingBase {
   readonly vcpu: Vcpu;
@@ -77,9 +69,6 @@ export class Shadow implements PagingBase {
   readonly p2m: P2m;
   /** The shadow lock, private to this room. */
   readonly lock: RecursiveLock;
-  readonly parts: Parts;
-  readonly tableLock: PageLock;
-  readonly frameLock: PageLock;
   readonly device: Device;
   readonly p2mLock: RecursiveLock;
   readonly wanted: WantedPage;
@@ -133,15 +122,12 @@ export class Shadow implements PagingBase {
     this.heap = base.heap;
     this.p2m = base.p2m;
     this.lock = base.lock;
-    this.parts = pageLocks.parts;
-    this.tableLock = pageLocks.tableLock;
-    this.frameLock = pageLocks.frameLock;
     this.device = base.device;
     this.p2mLock = base.p2mLock;
     this.wanted = base.wanted;
     this.counters = base.vcpu.counters;
     this.isGuestVcpu = base.vcpu.id < base.config.vcpus;
-    this.perPage = new PerPageLocks(this);
+    this.perPage = new PerPageLocks(this, pageLocks);
     this.emulatesUnlocked = this.perPage.isOn || base.config.switches["unlocked-emulation"];
     this.guest = new GuestState(base.memory, base.vcpu.area, base.p2m, base.config.paging);
     this.tables = new ShadowTables(this);

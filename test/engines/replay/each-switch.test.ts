@@ -26,13 +26,16 @@ test("every switch is turned in every era, and every preset is there", () => {
 
 test("a setting makes the difference that it is there for, and all agree with the recording", async () => {
   const chosen = variants().filter(
-    ({ preset, set }) => preset === "talk" && (set === null || /prefetch|emulate-ahead/.test(set)),
+    ({ preset, set }) =>
+      preset === "talk" && (set === null || /prefetch|emulate-ahead|granularity/.test(set)),
   );
   const { runs } = await verifyEachSwitch(short, {}, chosen);
-  expect(runs.map((run) => isRight(run))).toEqual([true, true, true]);
+  expect(runs.map((run) => isRight(run))).toEqual([true, true, true, true]);
   const faults = new Map(runs.map(({ set, result }) => [set, result.demandFaults]));
   expect(faults.get("prefetch=off")).toBeGreaterThan(faults.get(null) ?? Infinity);
   expect(faults.get("emulate-ahead=on")).toBeLessThan(faults.get(null) ?? 0);
+  // Whatever is locked, the shadows are the same.
+  expect(faults.get("granularity=page")).toBe(faults.get(null));
 });
 
 test("one that does not agree is told, with its command", async () => {

@@ -7,7 +7,10 @@ import type { MutantRow, MutantsResult, StrategyRow } from "../../../report/type
 import { UsageError } from "../../errors.ts";
 import { allowedNames, decimalNumber, firstLine, wholeNumber } from "../../usage.ts";
 import { planExplore } from "../explore-plan.ts";
-import { mutantNames } from "./mutant-files.ts";
+import { granularityName } from "../../machine-settings.ts";
+import type { Granularity } from "../../../hypervisor/machine-config.ts";
+import { importMutant } from "../load-world.ts";
+import { mutantNames, mutantUrl } from "./mutant-files.ts";
 import type { MutantReport, MutantTask, SearchOutcome } from "./mutant-search.ts";
 import { oracleOf } from "../oracles.ts";
 import type { StrategyName } from "../strategies/catalogue.ts";
@@ -20,6 +23,8 @@ export interface MutantsRequest {
   /** Bound of one search. */
   readonly seconds?: string | undefined;
   readonly workers?: string | undefined;
+  /** Of the shadow lock: `page` on machines that do not say otherwise. */
+  readonly granularity?: string | undefined;
   /** Every strategy, not the portfolio alone. */
   readonly full?: boolean | undefined;
 }
@@ -33,6 +38,7 @@ export interface MutantsPlan {
   /** Points of one search at most: a bound for tests, the same on every computer. No bound for people. */
   readonly points: number;
   readonly workers: number;
+  readonly granularity: Granularity;
   readonly command: string;
 }
 
@@ -54,10 +60,12 @@ const TICK_MS = 50;
 /** Plans what is asked for. Throws UsageError for everything that cannot be. */
 export function planMutants(request: MutantsRequest): MutantsPlan {
   const { ids = [], full = false, seeds, seconds, workers } = request;
+  const granularity = granularityName(request.granularity ?? "domain");
   const count = seeds === undefined ? DEFAULT_SEEDS : wholeNumber("--seeds", seeds, SEEDS);
   const words = ["umbra", "mutants", ...ids, "--seeds", String(count)];
   if (seconds !== undefined) words.push("--seconds", seconds);
   if (full) words.push("--full");
+  if (granularity !== "domain") words.push("--granularity", granularity);
   return {
     names: ids.length === 0 ? mutantNames() : ids.map((id) => nameOf(id)),
     strategies: full ? [PORTFOLIO, ...OTHER_STRATEGIES] : [PORTFOLIO],
@@ -68,6 +76,7 @@ export function planMutants(request: MutantsRequest): MutantsPlan {
       workers === undefined
         ? availableParallelism()
         : wholeNumber("--workers", workers, { min: 1, max: 256 }),
+    granularity,
     command: words.join(" "),
   };
 }
@@ -95,6 +104,8 @@ export async function runMutants(plan: MutantsPlan, hooks: MutantsHooks = {}): P
     secondsEach: plan.seconds,
     workers: plan.workers,
     seconds: (performance.now() - began) / 1000,
+    granularity: plan.granularity,
+    leftOut: run.leftOut.toSorted(),
     mutants: rows,
     cleanViolations: rows.reduce((sum, row) => sum + row.cleanFindings.length, 0),
   };
@@ -103,6 +114,7 @@ export async function runMutants(plan: MutantsPlan, hooks: MutantsHooks = {}): P
 class MutantsRun {
   outcome: MutantsResult["outcome"] = "completed";
   reason: string | null = null;
+  readonly leftOut: string[] = [];
   readonly #plan: MutantsPlan;
   readonly #hooks: MutantsHooks;
   readonly #over = new Int32Array(new SharedArrayBuffer(4));
@@ -139,16 +151,24 @@ class MutantsRun {
       if (this.outcome !== "completed") return;
       try {
         // oxlint-disable-next-line no-await-in-loop -- as many at once as there are cores
-        this.#reports.set(name, await this.#search(name));
+        const report = await this.#search(name);
+        if (report !== null) this.#reports.set(name, report);
       } catch (error) {
         this.#end("worker-died", `${name}: ${firstLine(error)}`);
       }
     }
   }
 
-  async #search(name: string): Promise<MutantReport> {
-    const { strategies, seeds, seconds, points } = this.#plan;
-    const { target } = await planExplore({ scenario: name, mutant: name, seed: "1" });
+  /** Null for one that the granularity leaves out. */
+  async #search(name: string): Promise<MutantReport | null> {
+    const { strategies, seeds, seconds, points, granularity } = this.#plan;
+    const { id, machine } = await importMutant(mutantUrl(name));
+    if (granularity === "page" && machine?.switches?.["out-of-sync"] === true) {
+      this.leftOut.push(id);
+      return null;
+    }
+    const set = [`granularity=${granularity}`];
+    const { target } = await planExplore({ scenario: name, mutant: name, seed: "1", set });
     const pool = new Piscina<MutantTask, MutantReport>({
       filename: WORKER,
       minThreads: 1,
@@ -173,7 +193,7 @@ class MutantsRun {
   #look(): void {
     const { interruption, onProgress } = this.#hooks;
     if (interruption?.aborted === true) this.#end("interrupted", `by ${String(interruption.reason)}`);
-    const done = this.#reports.size;
+    const done = this.#reports.size + this.leftOut.length;
     const all = this.#plan.names.length;
     onProgress?.(done / all, `${String(done)} of ${String(all)} mutants`);
   }

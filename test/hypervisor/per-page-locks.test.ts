@@ -1,0 +1,128 @@
+/** What is done with a part of the shadow lock, and what takes the whole (docs/per-page-locks.md). */
+import { beforeEach, describe, expect, test } from "vitest";
+import { machineRequest, requestedMachine } from "../../src/engines/machine-settings.ts";
+import { readLockStatistics } from "../../src/locks/lock-statistics.ts";
+import { LockSite } from "../../src/locks/lock-class.ts";
+import { Status } from "../../src/machine/exits.ts";
+import { LOCK_NAMES } from "../../src/memory/layout.ts";
+import { DomctlAnswer } from "../../src/memory/domain-area.ts";
+import { mfn } from "../../src/memory/units.ts";
+import { FORMATS, KERNEL_PAGE, USER_PAGE, entryOf } from "./guest-tables.ts";
+import { TestMachine } from "./test-machine.ts";
+
+const ADDRESS = 0x1000_0000n;
+const PAGE = 0x80;
+const KERNEL_WINDOW = 0x2000_0000n;
+/** Accessed and dirty: no walk has anything to add. */
+const MARKS = 0x60n;
+
+/** Times that the whole was taken. */
+function wholes({ machine }: TestMachine): number {
+  return readLockStatistics(machine.memory, machine.layout, LOCK_NAMES.indexOf("paging")).acquisitions;
+}
+
+/** Does something; how often it took the whole, and what of per-page locks. */
+function taken(machine: TestMachine, act: () => unknown): Readonly<Record<string, number>> {
+  const count = (): number[] => [
+    wholes(machine),
+    ...(["paging_parts", "table_locks", "frame_locks"] as const).map((name) => machine.count(name)),
+  ];
+  const before = count();
+  act();
+  const [whole, parts, tables, frames] = count().map((value, index) => value - (before[index] ?? 0));
+  expect(machine.findings()).toEqual([]);
+  return { whole: whole ?? 0, parts: parts ?? 0, tables: tables ?? 0, frames: frames ?? 0 };
+}
+
+describe.each(FORMATS)("with tables of %i levels", (levels) => {
+  let machine: TestMachine;
+  beforeEach(() => {
+    machine = new TestMachine({
+      levels,
+      vcpus: 2,
+      poolPages: 300,
+      granularity: "page",
+      switches: { prefetch: false },
+    });
+    const { tables, cpus } = machine;
+    for (let page = 0n; page < 6n; page++)
+      tables.map(ADDRESS + page * 4096n, PAGE + Number(page), USER_PAGE | MARKS);
+    tables.map(KERNEL_WINDOW, tables.tableAt(ADDRESS, 1), KERNEL_PAGE | MARKS);
+    for (const cpu of cpus) cpu.boot();
+    // The table has its shadow from now on, and the window too.
+    machine.cpu.read(ADDRESS + 5n * 4096n);
+    machine.cpu.read(KERNEL_WINDOW);
+  });
+
+  test("a fault whose shadows are there takes a part, one table's lock and one frame's", () => {
+    expect(taken(machine, () => machine.cpu.read(ADDRESS))).toEqual({
+      whole: 0,
+      parts: 1,
+      tables: 1,
+      frames: 1,
+    });
+  });
+
+  test("the first fault below a table takes the whole, to make its shadow", () => {
+    const { tables, cpu } = machine;
+    tables.map(0x3000_0000n, PAGE, USER_PAGE | MARKS);
+    const { whole, tables: locked } = taken(machine, () => cpu.read(0x3000_0000n));
+    expect({ whole: whole ?? 0, locked }).toEqual({ whole: 1, locked: 0 });
+  });
+
+  test("a store to a level 1 table takes parts: one for its fault, one for itself", () => {
+    const store = (): unknown =>
+      machine.cpu.write(KERNEL_WINDOW + entryOffset(machine), entryOf(PAGE + 9, USER_PAGE | MARKS));
+    machine.cpu.read(ADDRESS);
+    const { whole, parts, tables } = taken(machine, store);
+    expect({ whole, parts, tables }).toEqual({ whole: 0, parts: 2, tables: 2 });
+    expect(machine.cpu.load(ADDRESS).status).toBe(Status.done);
+  });
+
+  test("the second zero in a row takes the whole, for it unshadows the table", () => {
+    const zero = (page: bigint): unknown => machine.cpu.write(KERNEL_WINDOW + entryOffset(machine, page), 0n);
+    expect(taken(machine, () => zero(0n))).toMatchObject({ whole: 0 });
+    expect(taken(machine, () => zero(1n))["whole"]).toBeGreaterThan(0);
+    expect(machine.count("early_unshadow")).toBe(1);
+  });
+
+  test("while writes are logged everything takes the whole", () => {
+    expect(machine.toolstack.dirty.enable()).toBe(DomctlAnswer.done);
+    machine.cpu.read(ADDRESS + 5n * 4096n);
+    const { whole, tables, frames } = taken(machine, () => machine.cpu.read(ADDRESS));
+    expect({ tables, frames }).toEqual({ tables: 0, frames: 0 });
+    expect(whole).toBeGreaterThan(0);
+  });
+
+  test("what is counted in part is what a scan finds, and the domain leaves nothing behind", () => {
+    for (let page = 0n; page < 6n; page++) machine.cpu.write(ADDRESS + page * 4096n, page);
+    machine.cpu.write(KERNEL_WINDOW + entryOffset(machine), entryOf(PAGE + 3, USER_PAGE | MARKS));
+    for (let page = 0n; page < 6n; page++) machine.cpu.read(ADDRESS + page * 4096n);
+    expect(machine.findings()).toEqual([]);
+  });
+});
+
+/** Where the entry for a page of `ADDRESS` lies in its table. */
+function entryOffset({ tables }: TestMachine, page = 0n): bigint {
+  return BigInt(tables.entryAt(ADDRESS + page * 4096n, 1) % 4096);
+}
+
+test("a lock of a page that is given up and is not held, and one too many of a kind, are told", () => {
+  const { cpu } = new TestMachine({ levels: 4, granularity: "page" });
+  const { shadow, vcpu } = cpu.hosted;
+  const { frameLock, tableLock } = shadow.perPage.locks;
+  frameLock.release();
+  tableLock.acquire(mfn(3), LockSite.test);
+  tableLock.acquire(mfn(4), LockSite.test);
+  expect(vcpu.findings.map(({ check }) => check)).toEqual(["lock-release", "lock-order"]);
+});
+
+test.each([
+  [["granularity=page", "out-of-sync=on"], "without out-of-sync shadows: add --set out-of-sync=off"],
+  [["granularity=page", "paging=hap"], "this machine is in hap mode"],
+  [["granularity=line"], 'wants domain or page, got "line"'],
+])("%s is refused", (set, says) => {
+  expect(() => requestedMachine(machineRequest("talk", set).request, { vcpus: 1, ramPages: 64 })).toThrow(
+    says,
+  );
+});
