@@ -4,6 +4,7 @@
  */
 import { LOCK_NAMES, PAGE_LOCK_WORDS } from "../memory/layout.ts";
 import type { CellGuard, Layout } from "../memory/layout.ts";
+import { keysOf } from "../memory/records.ts";
 import type { SharedMemory } from "../memory/shared-memory.ts";
 import type { HeldLocks } from "./held-locks.ts";
 import { lockClassOf } from "./lock-class.ts";
@@ -33,6 +34,20 @@ const FREE = 0;
 /** The word of a frame's lock. */
 export function pageLockCell(layout: Layout, name: PageLockName, frame: number): number {
   return layout.regions.pageLocks.offset + frame * PAGE_LOCK_WORDS + PageLockCell[name];
+}
+
+/** Locks of pages that are held, as last seen by an instrument. */
+export function pageLocksHeld(
+  memory: SharedMemory,
+  layout: Layout,
+): { readonly name: PageLockName; readonly frame: number; readonly vcpu: number }[] {
+  const frames = Array.from({ length: layout.sizes.frames }, (_, frame) => frame);
+  return keysOf(PageLockCell).flatMap((name) =>
+    frames.flatMap((frame) => {
+      const holder = memory.loadPrivate(pageLockCell(layout, name, frame));
+      return holder === FREE ? [] : [{ name, frame, vcpu: holder - 1 }];
+    }),
+  );
 }
 
 /** One vCPU's view of the locks of one kind, one for each machine frame. */

@@ -40,6 +40,17 @@ export function partCell(layout: Layout, vcpu: number): number {
   return layout.regions.parts.offset + vcpu * PART_WORDS;
 }
 
+/** The vCPU that has or wants the whole, as last seen by an instrument; -1 for none. */
+export function wholeWantedBy(memory: SharedMemory, layout: Layout): number {
+  return memory.loadPrivate(lockArea(layout, CLASS) + LockCell.held) - 1;
+}
+
+/** The vCPUs that hold a part, as last seen by an instrument. */
+export function partHolders(memory: SharedMemory, layout: Layout): number[] {
+  const vcpus = Array.from({ length: layout.sizes.vcpus + 1 }, (_, vcpu) => vcpu);
+  return vcpus.filter((vcpu) => memory.loadPrivate(partCell(layout, vcpu)) > OUT);
+}
+
 /** One vCPU's view of the parts of the paging lock. */
 export class Parts {
   /** Whether this vCPU holds a part. */

@@ -2,6 +2,8 @@
 import { crashText, DomainCell } from "../../memory/domain-area.ts";
 import { LOCK_NAMES } from "../../memory/layout.ts";
 import { describeLock } from "../../locks/lock-statistics.ts";
+import { pageLocksHeld } from "../../locks/page-lock.ts";
+import { partHolders } from "../../locks/parts.ts";
 import type { Machine } from "../../hypervisor/machine.ts";
 import type { Violation } from "../../report/types.ts";
 import { auditMachine } from "../../checks/audit.ts";
@@ -23,7 +25,25 @@ function invariants(machine: Machine): readonly Violation[] {
 }
 
 /** Every lock that somebody holds, when nobody may. */
-export function locksLeftHeld({ memory, layout }: Machine): Violation[] {
+export function locksLeftHeld(machine: Machine): Violation[] {
+  return [...areasLeftHeld(machine), ...partsLeftHeld(machine)];
+}
+
+function partsLeftHeld({ memory, layout, config }: Machine): Violation[] {
+  if (config.granularity === "domain") return [];
+  const parts = partHolders(memory, layout).map((vcpu) => ({ vcpu, what: "a part of the paging lock" }));
+  const pages = pageLocksHeld(memory, layout).map(({ name, frame, vcpu }) => ({
+    vcpu,
+    what: `the ${name} lock of mfn 0x${frame.toString(16)}`,
+  }));
+  return [...parts, ...pages].map(({ vcpu, what }) => ({
+    check: "lock-held-at-exit",
+    vcpu,
+    message: `${vcpu === layout.sizes.vcpus ? "The toolstack" : `vCPU ${String(vcpu)}`} has ended while it holds ${what}.`,
+  }));
+}
+
+function areasLeftHeld({ memory, layout }: Machine): Violation[] {
   return LOCK_NAMES.flatMap((_, index) => {
     const { name, vcpu, site = "no known place" } = describeLock(memory, layout, index);
     if (vcpu === undefined) return [];

@@ -2,7 +2,9 @@
  * Who waits for whom. Read from outside, while threads may still run: each answer was true at some moment, and a cycle
  * is believed only when two looks at it, some time apart, agree and nobody in it has moved.
  */
+import { lockPhrase } from "../../locks/lock-class.ts";
 import { describeLock } from "../../locks/lock-statistics.ts";
+import { partHolders, wholeWantedBy } from "../../locks/parts.ts";
 import { LOCK_NAMES } from "../../memory/layout.ts";
 import type { Layout } from "../../memory/layout.ts";
 import type { SharedMemory } from "../../memory/shared-memory.ts";
@@ -10,6 +12,11 @@ import { vcpuId } from "../../memory/units.ts";
 import { Doing, VcpuCell, VcpuState, vcpuArea } from "../../memory/vcpu-area.ts";
 import type { VcpuDiagnosis, Violation } from "../../report/types.ts";
 import type { Heartbeats } from "./heartbeats.ts";
+
+const WHOLE = LOCK_NAMES.indexOf("paging");
+const IN_PART = LOCK_NAMES.indexOf("paging in part");
+/** Those of which a machine has one, which say themselves who holds them. */
+const SINGLE: ReadonlySet<number> = new Set([LOCK_NAMES.indexOf("p2m"), LOCK_NAMES.indexOf("heap")]);
 
 /** What one vCPU waits for. */
 interface Wait {
@@ -128,11 +135,23 @@ export class Diagnosis {
 
   #waitOf(id: number): Wait | undefined {
     const lock = this.#read(id, VcpuCell.waitsForLock);
-    if (lock > 0) return this.#waitForLock(lock - 1);
+    if (lock > 0) return this.#waitForPart(id, lock - 1) ?? this.#waitForLock(lock - 1);
     const doing = this.#read(id, VcpuCell.doing);
     if (doing === Doing.flushWait) return this.#waitForFlush(id);
     if (this.#read(id, VcpuCell.state) === VcpuState.halted) return { what: "an interrupt", on: [] };
     return undefined;
+  }
+
+  /** A wait for a part, for those who have one, or for the lock of a page, which does not say whose it is. */
+  #waitForPart(id: number, index: number): Wait | undefined {
+    const wanted = wholeWantedBy(this.#memory, this.#layout);
+    const what = lockPhrase(index);
+    if (index === IN_PART) return { what, on: wanted < 0 ? [] : [wanted] };
+    if (index !== WHOLE) return SINGLE.has(index) ? undefined : { what, on: [] };
+    if (wanted < 0) return undefined;
+    const inside = partHolders(this.#memory, this.#layout);
+    if (wanted !== id) return { what, on: [wanted] };
+    return inside.length === 0 ? undefined : { what: `${what}, of which others hold parts`, on: inside };
   }
 
   #waitForLock(index: number): Wait {

@@ -5,6 +5,8 @@ import { checkedModel, COST_NAMES, readCostModel } from "../../../src/engines/si
 import { planSimulate } from "../../../src/engines/simulate/simulate-plan.ts";
 import type { SimulateRequest } from "../../../src/engines/simulate/simulate-plan.ts";
 import { runSimulate } from "../../../src/engines/simulate/sweep.ts";
+import { simulateReport } from "../../../src/report/simulate-report.ts";
+import { PLAIN } from "../../../src/report/text.ts";
 import type { SimulateResult } from "../../../src/report/types.ts";
 import { ROOT } from "../../source.ts";
 
@@ -76,6 +78,39 @@ test("whoever wakes a sleeper pays for it, and every nanosecond is still account
   expect(paid?.spent.reduce((sum, { share }) => sum + share, 0)).toBeCloseTo(1, 9);
   expect(paid?.spent.some(({ name }) => name === "the toolstack's pauses")).toBe(false);
   expect(paid?.throughput).toBeLessThan(free?.throughput ?? 0);
+});
+
+test("per-page locks keep what has nothing in common apart, and every law of queues holds for them", async () => {
+  const result = await simulate({
+    vcpus: "1,16",
+    granularity: "domain,page",
+    milliseconds: "0.5",
+    set: ["swap=true"],
+  });
+  const { points } = result;
+  expect(points.map(({ design, vcpus }) => `${design} ${String(vcpus)}`)).toEqual([
+    "test-and-set 1",
+    "test-and-set 16",
+    "test-and-set, per page 1",
+    "test-and-set, per page 16",
+  ]);
+  const [one, sixteen, onePerPage, sixteenPerPage] = points;
+  for (const { laws, violations } of points) {
+    expect(violations).toEqual([]);
+    expect(laws.filter(({ holds }) => !holds)).toEqual([]);
+  }
+  // What is in part has rows of its own, and is judged by the same laws.
+  expect(onePerPage?.locks.map(({ name }) => name)).toContain("paging in part");
+  expect(one?.locks.map(({ name }) => name)).toEqual(["p2m", "paging", "heap"]);
+  for (const lock of ["paging in part", "table", "frame"])
+    expect(sixteenPerPage?.laws.filter((law) => law.lock === lock).map(({ law }) => law)).toEqual([
+      "little",
+      "utilisation",
+    ]);
+  const scales = (sixteenPerPage?.throughput ?? 0) / (onePerPage?.throughput ?? Infinity);
+  expect(scales).toBeGreaterThan(0.8 * 16);
+  expect((sixteen?.throughput ?? 0) / (one?.throughput ?? 0)).toBeLessThan(2);
+  expect(simulateReport(result, PLAIN)).toMatch(/at 16 vCPUs per-page locks bring [\d.]+ times what/);
 });
 
 test("a machine on which nobody can go on says who waits for what", async () => {
