@@ -1,6 +1,7 @@
 /** The answer to the talk's last question, from points that are made up. */
 import { expect, test } from "vitest";
 import { scalingRows } from "../../src/engines/simulate/scaling.ts";
+import { perPageLines } from "../../src/report/per-page-text.ts";
 import { answerLines } from "../../src/report/simulate-report.ts";
 import { PLAIN } from "../../src/report/text.ts";
 import type { SimulateResult, SimulatedPoint } from "../../src/report/types.ts";
@@ -8,7 +9,7 @@ import type { SimulateResult, SimulatedPoint } from "../../src/report/types.ts";
 function point(vcpus: number, waitingShare: number, utilisation: number): SimulatedPoint {
   const locks = [{ name: "paging", waitingShare, utilisation }];
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- no more of a point is asked for
-  return { vcpus, lock: "ticket", reason: null, throughput: vcpus, locks } as unknown as SimulatedPoint;
+  return { vcpus, design: "ticket", reason: null, throughput: vcpus, locks } as unknown as SimulatedPoint;
 }
 
 function answer(...points: readonly SimulatedPoint[]): string[] {
@@ -34,4 +35,36 @@ test("nothing is said of a side on which no point is", () => {
     "  ticket: at 16 vCPUs it is: at 16 they wait 10.0 % of their time for it, and it is held 90.0 % of the time",
   ]);
   expect(answer()).toEqual([]);
+});
+
+function designed(
+  granularity: "domain" | "page",
+  vcpus: number,
+  throughput: number,
+  waits = 0,
+): SimulatedPoint {
+  const locks = [
+    { name: "paging", waitingShare: waits, topWaitingSite: "page_fault", topHoldingSite: "emulate_write" },
+    { name: "frame", waitingShare: 0.01, topWaitingSite: null, topHoldingSite: null },
+  ];
+  const spent = [{ name: "exits", share: 0.5 }];
+  const made = { vcpus, granularity, lock: "ticket", reason: null, throughput, locks, spent };
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- no more of a point is asked for
+  return made as unknown as SimulatedPoint;
+}
+
+test("what per-page locks bring is held against the domain lock at its best, and says what comes next", () => {
+  const domain = [designed("domain", 1, 100), designed("domain", 4, 200), designed("domain", 8, 150)];
+  const page = [designed("page", 1, 98), designed("page", 8, 700)];
+  expect(perPageLines([...domain, ...page])).toEqual([
+    "ticket: at 8 vCPUs per-page locks bring 3.5 times what the domain lock does at its best, 4 vCPUs: 700 operations " +
+      "per second, 89.3 % of linear; at 1 vCPU 0.980 times it",
+    "  no lock is next: most of the time goes into exits, 50.0 %",
+  ]);
+  const stuck = perPageLines([...domain, designed("page", 8, 160, 0.7)]);
+  expect(stuck[1]).toBe(
+    "  the next lock is paging, for which 8 vCPUs wait 70.0 % of their time, most of it at page_fault while it is held at emulate_write",
+  );
+  expect(perPageLines(domain)).toEqual([]);
+  expect(perPageLines(page)).toEqual([]);
 });

@@ -29,7 +29,11 @@ export async function realPoints(
       seed: String(seed),
       guest,
       preset: settings.preset,
-      set: [...(request.set ?? []), `lock=${config.lockKind}`, `granularity=${config.granularity}`],
+      set: [
+        ...(request.set ?? []),
+        `lock=${config.lockKind}`,
+        ...(config.granularity === "page" ? ["granularity=page"] : []),
+      ],
     });
     const result = await runStress(
       plan,

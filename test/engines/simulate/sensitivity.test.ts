@@ -108,7 +108,7 @@ test("an order of locks that a change turns round is told", () => {
   expect(orderLine(["mcs", 1], ["ticket", 1.21])).toBe(
     "the order mcs, ticket is turned round by memory by 0.5",
   );
-  expect(orderLine(["ticket", 2])).toBe("one kind of lock: there is no order that could change");
+  expect(orderLine(["ticket", 2])).toBe("one design: there is no order that could change");
   expect(orderLine()).toBeUndefined();
 });
 
