@@ -1,5 +1,5 @@
 /**
- * A short soak of the explorer, for every change: each scenario under each preset and in hap, ten schedules of two vCPUs with
+ * A short soak of the explorer, for every change: each scenario on each machine of the soak, ten schedules of two vCPUs with
  * all checks, which take a good half of a second. `npm run soak` gives each of these 20 seconds.
  */
 import { afterAll, expect, test } from "vitest";

@@ -1,7 +1,7 @@
 /**
- * A short soak on threads, for every change: each scenario under each preset and in hap, for a second with two vCPUs, two
- * such runs at a time, and for a second with eight; less if the scenario ends by itself. All vCPUs of a run are parked for an
- * audit some ten times in that second, and what each load returns is checked. `npm run soak` gives each of these 20 seconds.
+ * A short soak on threads, for every change: each scenario on each machine of the soak, for a second with two vCPUs, two such
+ * runs at a time, and for a second with eight; less if the scenario ends by itself. All vCPUs of a run are parked for an audit
+ * some ten times in that second, and what each load returns is checked. `npm run soak` gives each of these 20 seconds.
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Crew } from "../../src/engines/stress/crew.ts";
