@@ -9,9 +9,10 @@ import { simulatePoints } from "../../../src/engines/simulate/sweep.ts";
 test("counts by prices are the time of the simulation, and not without any one of them", async () => {
   const workload = (await workloads()).find(({ name }) => name === "exec-exit, 2level, talk");
   if (workload === undefined) throw new Error("there is no such workload");
-  // Prices that nothing else has, so that what is left out or counted twice shows.
   const bundled = readCostModel("core2-2007");
-  const { nanos: prices, counters } = { ...bundled, nanos: { ...bundled.nanos, atomic: 90, fillLine: 40 } };
+  // High enough to show when they are left out or counted twice; but how much is from memory depends on how long one looks.
+  const changed = { atomic: 90, fillLine: 40, sharedLevel: 10, memory: 12 };
+  const { nanos: prices, counters } = { ...bundled, nanos: { ...bundled.nanos, ...changed } };
   const model = { ...bundled, nanos: prices };
   const { answers } = await simulatePoints([{ ...workload.task, model }]);
   const [counts] = await countWorkloads([workload], bundled.cache, {});
