@@ -23,7 +23,6 @@ const ALONE = [
   "test/cli/interrupt.test.ts",
   "test/cli/stress.test.ts",
   "test/engines/calibrate/calibrate.test.ts",
-  "test/engines/calibrate/calibrate.test.ts",
   "test/engines/explore/hangs.test.ts",
   "test/engines/lock-waits.test.ts",
   "test/engines/simulate/real-points.test.ts",

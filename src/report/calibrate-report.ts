@@ -4,6 +4,9 @@ import { outcomeText } from "./outcome-text.ts";
 import { count, percent, table } from "./text.ts";
 import type { Paint } from "./text.ts";
 
+/** No time of a quiet computer is so uneven. */
+const UNEVEN = 0.5;
+
 /** The whole report. */
 export function calibrateReport(result: CalibrateResult, paint: Paint): string {
   const { host, primitives, workloads, costs, output } = result;
@@ -40,9 +43,23 @@ export function calibrateReport(result: CalibrateResult, paint: Paint): string {
       ["", "value"],
       costs.map(({ path, value }) => [path, count(value)]),
     ),
+    ...busyLines(result, paint),
     `${output}: umbra simulate <scenario> --cost ${costPath(output)}`,
     "",
   ].join("\n");
+}
+
+/** Whatever else a computer does makes rounds uneven: what was measured on a busy one is of no use to anybody. */
+function busyLines({ primitives, workloads }: CalibrateResult, paint: Paint): string[] {
+  const all = [...primitives, ...workloads];
+  const uneven = all.filter(({ spread }) => spread > UNEVEN);
+  if (uneven.length === 0) return [];
+  return [
+    paint.bad(
+      `${count(uneven.length)} of ${count(all.length)} times have a spread above ${percent(UNEVEN)}: the computer was busy with ` +
+        "something else, or sleepy; measure again when it is not",
+    ),
+  ];
 }
 
 function nanosText(nanos: MeasuredTime["nanos"]): string {

@@ -90,6 +90,16 @@ test("one that is interrupted writes nothing, and leaves what was there", async 
   expect(calibrateReport(interrupted, PLAIN)).toContain("interrupted");
 }, 60_000);
 
+test("a computer that was busy is told of", () => {
+  const time = { name: "load", about: "a load", nanos: 5, rounds: 9 };
+  const workloads = [{ name: "office", command: "", nanos: 500, rounds: 9, spread: 0.1, fitted: 450 }];
+  const text = (spread: number): string =>
+    calibrateReport({ ...result, primitives: [{ ...time, spread }], workloads }, PLAIN);
+  expect(text(0.6)).toContain("1 of 2 times have a spread above 50.0 %");
+  expect(text(0.4)).not.toContain("spread above");
+  expect(text(0.4)).toMatch(/office\s+500\s+9\s+10.0 %\s+450\s+-10.0 %/);
+});
+
 test("a system that does not tell of its caches is taken for a usual one, and the file says so", () => {
   const { privateLines, sharedLines } = hostCaches(join(folder, "no-such-folder"));
   expect([privateLines.value, sharedLines.value]).toEqual([8192, 524_288]);
