@@ -76,7 +76,7 @@ test("a simulation runs by it, twice the same, beside what the same costs real t
   for (const { errors } of real) expect(errors?.throughput).toBeGreaterThan(-1);
   const again = await runSimulate(await planSimulate(request));
   expect(JSON.stringify(again.points)).toBe(JSON.stringify(points));
-}, 120_000);
+});
 
 test("one that is interrupted writes nothing, and leaves what was there", async () => {
   const old = join(folder, "old.json");
@@ -88,7 +88,7 @@ test("one that is interrupted writes nothing, and leaves what was there", async 
   expect(readFileSync(old, "utf8")).toBe("as it was");
   expect(readdirSync(folder).toSorted()).toEqual(["mine.json", "old.json"]);
   expect(calibrateReport(interrupted, PLAIN)).toContain("interrupted");
-}, 60_000);
+});
 
 test("a computer that was busy is told of", () => {
   const time = { name: "load", about: "a load", nanos: 5, rounds: 9 };

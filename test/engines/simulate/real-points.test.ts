@@ -32,7 +32,7 @@ test("points that there are cores for run on threads, with the machine of the si
   const simulated = points.find(({ vcpus }) => vcpus === 1);
   const off = (simulated?.throughput ?? 0) / (real[0]?.throughput ?? 0) - 1;
   expect(real[0]?.errors?.throughput).toBeCloseTo(off, 9);
-}, 60_000);
+});
 
 test("a point is off by what is too much of the real one, and of waits only waits count", () => {
   const locks = [{ waittimeTotal: 3e8 }, { waittimeTotal: 1e8 }];

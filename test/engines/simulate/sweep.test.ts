@@ -32,7 +32,7 @@ test("the same seed gives the same result to the byte, another seed another", as
     "ticket 1",
     "ticket 24",
   ]);
-}, 120_000);
+});
 
 test.each([
   ["fork-copy-on-write", false],
