@@ -70,6 +70,14 @@ describe.each(FORMATS)("with tables of %i levels", (levels) => {
     expect({ whole: whole ?? 0, locked }).toEqual({ whole: 1, locked: 0 });
   });
 
+  test("so does one in a superpage, whose shadow has no table: its own lock does", () => {
+    const { cpu } = machine;
+    cpu.write(machine.direct(PAGE * 4096), 1n);
+    const read = taken(machine, () => cpu.read(machine.direct((PAGE + 1) * 4096)));
+    const write = taken(machine, () => cpu.write(machine.direct((PAGE + 2) * 4096), 2n));
+    expect([read, write]).toEqual(Array(2).fill({ whole: 0, parts: 1, tables: 1, frames: 1 }));
+  });
+
   test("a store to a level 1 table takes parts: one for its fault, one for itself", () => {
     const store = (): unknown =>
       machine.cpu.write(KERNEL_WINDOW + entryOffset(machine), entryOf(PAGE + 9, USER_PAGE | MARKS));
@@ -84,6 +92,14 @@ describe.each(FORMATS)("with tables of %i levels", (levels) => {
     expect(taken(machine, () => zero(0n))).toMatchObject({ whole: 0 });
     expect(taken(machine, () => zero(1n))["whole"]).toBeGreaterThan(0);
     expect(machine.count("early_unshadow")).toBe(1);
+  });
+
+  test("half of a wider entry is no zero that counts", () => {
+    if (levels === 2) return;
+    const half = (page: bigint): unknown =>
+      machine.cpu.write(KERNEL_WINDOW + entryOffset(machine, page) + 4n, 0n);
+    half(0n);
+    expect(taken(machine, () => half(1n))).toMatchObject({ whole: 0 });
   });
 
   test("while writes are logged everything takes the whole", () => {

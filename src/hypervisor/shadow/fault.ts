@@ -151,11 +151,10 @@ export class FaultHandler {
     const { guest, domain, perPage } = this.#shadow;
     if (domain.isDead()) return ANSWER_STOP;
     const format = guest.format();
-    const table = guest.walker.leafLevel === 1 ? this.#walkedTable(1) : NO_MFN;
-    if (table === NO_MFN || this.#hasNewTable(format)) return WHOLE;
-    const cell = perPage.leafCell(table, format);
+    if (this.#hasNewTable(format)) return WHOLE;
+    const cell = perPage.leafCell(format, (errorCode & WRITE) !== 0);
     if (cell === 0) return WHOLE;
-    perPage.lockTable(table, SITE_PAGE_FAULT);
+    perPage.lockTable(perPage.tableOfLeaf(cell), SITE_PAGE_FAULT);
     const answer = this.#fillInPart(errorCode, cell, format);
     perPage.unlockTable();
     if (answer !== ANSWER_EMULATED) return answer;

@@ -12,15 +12,17 @@ import { SHADOW_TYPES } from "../../memory/frame-table.ts";
 import { NO_MFN, mfn } from "../../memory/units.ts";
 import type { Mfn } from "../../memory/units.ts";
 import { VcpuCell } from "../../memory/vcpu-area.ts";
+import { frameOfEntry } from "../../machine/entry.ts";
 import { Operation } from "../../machine/exits.ts";
 import type { PageLock } from "../../locks/page-lock.ts";
 import type { Parts } from "../../locks/parts.ts";
-import { leafTypeOf, LEAF_TYPES } from "./shadow-type.ts";
+import { LEAF_TYPES, fakeLeafTypeOf, isFakeLeafType, leafTypeOf, superpagePages } from "./shadow-type.ts";
 import type { Shadow } from "./shadow.ts";
 
 const PAGING_PARTS = Counter.paging_parts;
 const TABLE_LOCKS = Counter.table_locks;
 const FRAME_LOCKS = Counter.frame_locks;
+const WRITABLE = 2;
 const HALF_ENTRY_BYTES = 4;
 
 /** Parts of the paging lock, and the locks that are held in part, as one vCPU sees them. */
@@ -87,16 +89,31 @@ export class PerPageLocks {
   }
 
   /**
-   * Cell of the shadow's leaf entry for the address that was walked to a level 1 table; 0 when a shadow on the way has yet
-   * to be made. Callers hold a part, in which they have walked.
+   * Cell of the shadow's leaf entry for the address that was walked; 0 when a shadow on the way has yet to be made, or does
+   * not let the page be written. Callers hold a part, in which they have walked.
    */
-  leafCell(table: Mfn, format: number): number {
-    const { vcpu, tables, frames } = this.#shadow;
+  leafCell(format: number, isWrite: boolean): number {
+    const { vcpu, tables, frames, memory, guest } = this.#shadow;
+    const { walker } = guest;
     if (!tables.findLeaf(vcpu.faultLow, vcpu.faultHigh)) return 0;
+    const isLarge = walker.leafLevel === 2;
+    // All restriction of a superpage lies a level above its entries.
+    if (isLarge && isWrite && (memory.loadEntry(tables.level2Cell) & WRITABLE) === 0) return 0;
+    const shadowed = isLarge
+      ? frameOfEntry(walker.entryLow[2] ?? 0, walker.entryHigh[2] ?? 0) & -superpagePages(format)
+      : (walker.tableMfn[1] ?? -1);
     const cell = tables.leafCell;
     const leaf = mfn(cell >>> 10);
-    // Linked by a vCPU with another CR4.PSE, it is that of a superpage: what is filled in here must not go there.
-    return frames.type(leaf) === leafTypeOf(format) && frames.back(leaf) === table ? cell : 0;
+    // Linked by a vCPU with another CR4.PSE, it is that of another size: what is filled in here must not go there.
+    const type = isLarge ? fakeLeafTypeOf(format) : leafTypeOf(format);
+    return frames.type(leaf) === type && frames.back(leaf) === shadowed ? cell : 0;
+  }
+
+  /** Whose table lock guards the entries of a leaf's shadow: the guest table's, or that of the page itself if there is none. */
+  tableOfLeaf(cell: number): Mfn {
+    const { frames } = this.#shadow;
+    const leaf = mfn(cell >>> 10);
+    return isFakeLeafType(frames.type(leaf)) ? leaf : mfn(frames.back(leaf));
   }
 
   /**
@@ -147,9 +164,10 @@ export class PerPageLocks {
     return size < HALF_ENTRY_BYTES || !this.#mayStoreZero() || !this.#isZeroTooMuch(page);
   }
 
-  /** Whether the store may leave a zero where it begins: what other operations leave is not known before. */
+  /** Whether the store may leave a zero where an entry begins: what other operations leave is not known before. */
   #mayStoreZero(): boolean {
-    const { vcpu } = this.#shadow;
+    const { vcpu, guest } = this.#shadow;
+    if ((vcpu.addressLow & (guest.format() === 2 ? 3 : 7)) !== 0) return false;
     return vcpu.operation !== Operation.store || vcpu.valueLow === 0;
   }
 
