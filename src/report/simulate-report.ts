@@ -115,13 +115,12 @@ export function answerLines({ points, scaling, settings }: SimulateResult, paint
 /** With the figures of the point that is nearest to the other side: the largest at which it is not, the smallest at which it is. */
 function sentence(design: string, verb: "is" | "is not", points: readonly SimulatedPoint[]): string {
   const nearest = verb === "is" ? points[0] : points.at(-1);
-  const shadow = nearest?.locks.find(({ name }) => name === "paging");
-  if (nearest === undefined || shadow === undefined) return "";
+  if (nearest === undefined) return "";
   const at = new Intl.ListFormat("en").format(points.map(({ vcpus }) => String(vcpus)));
   return (
     `${design}: at ${at} ${nearest.vcpus === 1 && points.length === 1 ? "vCPU" : "vCPUs"} it ${verb}: at ` +
-    `${String(nearest.vcpus)} they wait ${percent(shadow.waitingShare)} of their time for it, and it is held ` +
-    `${percent(shadow.utilisation)} of the time`
+    `${String(nearest.vcpus)} they wait ${percent(nearest.shadowLockWaiting)} of their time for it, and it is held ` +
+    `${percent(nearest.utilisation)} of the time`
   );
 }
 

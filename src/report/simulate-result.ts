@@ -61,7 +61,9 @@ export interface SimulatedPoint {
   readonly roundsPerSecond: number;
   /** Part of the time of all vCPUs that they waited for locks of the hypervisor. */
   readonly waitingShare: number;
-  /** Part of the time that the shadow lock was held. */
+  /** Of that, the part for the shadow lock, whole or in part. */
+  readonly shadowLockWaiting: number;
+  /** Part of the time that the shadow lock was held, as a whole. */
   readonly utilisation: number;
   /** Page-fault exits and all exits in that time. */
   readonly faults: number;

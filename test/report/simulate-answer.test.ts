@@ -7,9 +7,15 @@ import { PLAIN } from "../../src/report/text.ts";
 import type { SimulateResult, SimulatedPoint } from "../../src/report/types.ts";
 
 function point(vcpus: number, waitingShare: number, utilisation: number): SimulatedPoint {
-  const locks = [{ name: "paging", waitingShare, utilisation }];
+  const waits = { shadowLockWaiting: waitingShare, utilisation };
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- no more of a point is asked for
-  return { vcpus, design: "ticket", reason: null, throughput: vcpus, locks } as unknown as SimulatedPoint;
+  return {
+    vcpus,
+    design: "ticket",
+    reason: null,
+    throughput: vcpus,
+    ...waits,
+  } as unknown as SimulatedPoint;
 }
 
 function answer(...points: readonly SimulatedPoint[]): string[] {

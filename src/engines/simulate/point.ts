@@ -26,6 +26,9 @@ export function designName({
 }
 
 const PERCENT = 99;
+const WHOLE = LOCK_NAMES.indexOf("paging");
+/** The shadow lock, held either way. */
+const SHADOW_LOCKS: readonly number[] = [WHOLE, LOCK_NAMES.indexOf("paging in part")];
 const NANOS = 1e9;
 
 /** A point of what was simulated. */
@@ -64,7 +67,8 @@ export function pointOf(
     rounds,
     roundsPerSecond: (rounds * NANOS) / nanos,
     waitingShare: sum(accounts.map(({ wanted }) => wanted)) / all,
-    utilisation: (accounts[LOCK_NAMES.indexOf("paging")]?.busy ?? 0) / nanos,
+    shadowLockWaiting: sum(SHADOW_LOCKS.map((lock) => accounts[lock]?.wanted ?? 0)) / all,
+    utilisation: (accounts[WHOLE]?.busy ?? 0) / nanos,
     faults: count(Counter.demand_faults),
     exits: count(Counter.exits),
     locks: accounts
@@ -96,6 +100,7 @@ function nothing(
     rounds: 0,
     roundsPerSecond: 0,
     waitingShare: 0,
+    shadowLockWaiting: 0,
     utilisation: 0,
     faults: 0,
     exits: 0,

@@ -48,19 +48,14 @@ const BOTTLENECK_HELD = 0.9;
  * Whether the shadow lock is the bottleneck: vCPUs lose half of their time or more to it, or it is hardly ever free. Either
  * alone will do, since a lock whose hand-off is slow is held little, and vCPUs that have little to do wait little.
  */
-export function isLockTheBottleneck({ locks }: SimulatedPoint): boolean {
-  const lock = shadowLockOf(locks);
-  if (lock === undefined) return false;
-  return lock.waitingShare >= BOTTLENECK_WAITING || lock.utilisation >= BOTTLENECK_HELD;
+export function isLockTheBottleneck({ shadowLockWaiting, utilisation }: SimulatedPoint): boolean {
+  return shadowLockWaiting >= BOTTLENECK_WAITING || utilisation >= BOTTLENECK_HELD;
 }
 
 function shadowLockKnee(point: SimulatedPoint | undefined): number | null {
-  const lock = shadowLockOf(point?.locks ?? []);
-  return point === undefined || lock === undefined ? null : kneeOf({ ...lock, vcpus: point.vcpus });
-}
-
-function shadowLockOf(locks: SimulatedPoint["locks"]): SimulatedPoint["locks"][number] | undefined {
-  return locks.find(({ name }) => name === "paging");
+  if (point === undefined) return null;
+  const { vcpus, shadowLockWaiting, utilisation } = point;
+  return kneeOf({ vcpus, waitingShare: shadowLockWaiting, utilisation });
 }
 
 /**

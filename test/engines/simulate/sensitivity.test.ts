@@ -35,7 +35,8 @@ function point({
     vcpus,
     throughput,
     reason: null,
-    locks: [{ name: "paging", waitingShare, utilisation: 0 }],
+    shadowLockWaiting: waitingShare,
+    utilisation: 0,
     spent: Object.entries(spent).map(([name, share]) => ({ name, share })),
   };
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- no more of a point is asked for
