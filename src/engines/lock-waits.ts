@@ -8,8 +8,9 @@ import type { LockPlaces, LockRow, LockWaitRow } from "../report/types.ts";
 import { OWN_EXTENSION } from "./own-files.ts";
 
 const MODEL = fileURLToPath(new URL("../hypervisor", import.meta.url));
-/** `lock.acquire(LockSite.page_fault)`, or a constant of the module's own in the same place. */
-const TAKES = /\.acquire\((?:LockSite\.)?(\w+)\)/g;
+/** `lock.acquire(LockSite.page_fault)`, or a constant of the module's own in the same place, perhaps with what is locked. */
+const TAKES = /\.(?:acquire|tryBegin|beginRead|beginStore|lockTable|lockFrame)\(([^;]*?)\)[;) ]/g;
+const SITE = /LockSite\.(\w+)|\b(SITE_\w+)\b/;
 const OWN_CONSTANT = /^const (\w+) = LockSite\.(\w+);$/gm;
 
 /** Rows of the waits of one vCPU. */
@@ -64,8 +65,10 @@ function linesOf(text: string): Map<string, number[]> {
   const own = new Map([...text.matchAll(OWN_CONSTANT)].map(([, name = "", site = ""]) => [name, site]));
   const lines = new Map<string, number[]>();
   for (const match of text.matchAll(TAKES)) {
-    const [, name = ""] = match;
-    const site = own.get(name) ?? name;
+    const found = SITE.exec(match[1] ?? "");
+    if (found === null) continue;
+    const [, named, constant = ""] = found;
+    const site = named ?? own.get(constant) ?? constant;
     const line = text.slice(0, match.index).split("\n").length;
     lines.set(site, [...(lines.get(site) ?? []), line]);
   }

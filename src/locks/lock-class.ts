@@ -37,7 +37,6 @@ export const LockSite = {
   pagetable_dying: 23,
   get_mapping: 24,
   put_mapping: 25,
-  emulate_read: 26,
 } as const;
 
 /** The name of a place that takes locks. */

@@ -107,6 +107,8 @@ export class Parts {
   awaitOthers(): void {
     for (let vcpu = 0; vcpu < this.#vcpus; vcpu++) {
       const theirs = partCell(this.#layout, vcpu);
+      // Who has a part itself has been told off, and is not to wait for itself.
+      if (this.isIn && theirs === this.#mine) continue;
       for (;;) {
         const value = this.#memory.loadWord(theirs);
         if (value === OUT) break;

@@ -38,12 +38,17 @@ function againstDomain(base: SimulatedPoint, domain: readonly SimulatedPoint[]):
   return `; at ${counted(base.vcpus, "vCPU")} ${ratio.toFixed(3)} times it`;
 }
 
+function phraseOf(lock: string): string {
+  if (lock === "paging") return "still the shadow lock, as a whole";
+  return lock === "paging in part" ? "still the shadow lock, in part" : `the ${lock} lock`;
+}
+
 /** What keeps them from more. */
 function nextLine({ locks, spent, vcpus }: SimulatedPoint): string {
   const next = locks.reduce((top, each) => (each.waitingShare > top.waitingShare ? each : top));
   if (next.waitingShare >= WAITING)
     return (
-      `  the next lock is ${next.name}, for which ${counted(vcpus, "vCPU")} wait ${percent(next.waitingShare)} of their time` +
+      `  what they wait for now is ${phraseOf(next.name)}, for which ${counted(vcpus, "vCPU")} wait ${percent(next.waitingShare)} of their time` +
       (next.topWaitingSite === null ? "" : `, most of it at ${next.topWaitingSite}`) +
       (next.topHoldingSite === null ? "" : ` while it is held at ${next.topHoldingSite}`)
     );

@@ -138,6 +138,10 @@ describe.each(FORMATS)("guests of %i levels on threads of their own", (levels) =
     },
     { what: "with per-page locks", config: { granularity: "page" } },
     {
+      what: "with per-page locks and all that goes with them",
+      config: { granularity: "page", switches: { ...PRESETS.umbra, "out-of-sync": false } },
+    },
+    {
       what: "with caches for upper levels, small TLBs and pages that are used again at once",
       config: { structureCacheEntries: 16, tlbSets: 2, tlbWays: 2, reuse: "last-in-first-out" },
     },

@@ -9,6 +9,8 @@ import { vcpuId } from "../../src/memory/units.ts";
 import { Bit, USER_PAGE, directBase, entryBytes, entryOf } from "./guest-tables.ts";
 import type { GuestLevels } from "./guest-tables.ts";
 
+const PAGETABLE_DYING = 2;
+
 /** What a vCPU is told. */
 export interface WildTask {
   readonly handle: MachineHandle;
@@ -69,6 +71,13 @@ class WildVcpu {
     this.#vcpu.writeCr0(Cr0.pg | Cr0.wp | Cr0.pe);
   }
 
+  /** Write protection of the kernel on or off, or the news that a process is dying. */
+  #seldom(): number {
+    const chosen = this.#below(3);
+    if (chosen === 2) return this.#vcpu.hypercall(PAGETABLE_DYING, ...halves(this.#pick(this.#task.roots)));
+    return this.#vcpu.writeCr0(Cr0.pg | Cr0.pe | (chosen === 0 ? Cr0.wp : 0));
+  }
+
   #step(): number {
     const vcpu = this.#vcpu;
     const kind = this.#below(24);
@@ -82,6 +91,7 @@ class WildVcpu {
       vcpu.setPrivilege(0, false, false);
       return status;
     }
+    if (kind === 8 && this.#below(4) === 0) return this.#seldom();
     const address = halves(this.#address());
     const size = 1 << this.#below(4);
     if (kind < 15) return vcpu.load(...address, size);

@@ -69,7 +69,7 @@ test("what per-page locks bring is held against the domain lock at its best, and
   ]);
   const stuck = perPageLines([...domain, designed("page", 8, 160, 0.7)]);
   expect(stuck[1]).toBe(
-    "  the next lock is paging, for which 8 vCPUs wait 70.0 % of their time, most of it at page_fault while it is held at emulate_write",
+    "  what they wait for now is still the shadow lock, as a whole, for which 8 vCPUs wait 70.0 % of their time, most of it at page_fault while it is held at emulate_write",
   );
   expect(perPageLines(domain)).toEqual([]);
   expect(perPageLines(page)).toEqual([]);

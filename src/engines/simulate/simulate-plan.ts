@@ -124,7 +124,7 @@ function vcpusOf(scenario: Scenario, text: string): number[] {
 }
 
 function namesOf<Name extends string>(flag: string, text: string, allowed: readonly Name[]): Name[] {
-  return text.split(",").map((name) => {
+  return [...new Set(text.split(","))].map((name) => {
     const found = allowed.find((each) => each === name);
     if (found === undefined)
       throw new UsageError(`${flag} wants ${allowedNames(allowed)}, or several with commas, got "${name}"`);

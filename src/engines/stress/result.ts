@@ -95,7 +95,8 @@ export function withPageLocks(
       ...row,
       acquisitions: counters[counter] ?? 0,
       contentions,
-      conBounces: contentions,
+      // Of many locks nobody knows who had one last.
+      conBounces: 0,
       waittimeTotal,
       waittimeAvg: rate(waittimeTotal, contentions),
       waittimeMin: own.length === 0 ? 0 : Math.min(...own.map(({ min }) => min)),

@@ -182,9 +182,9 @@ export class InstructionEmulation implements MemoryPort {
 
   /** Under the lock the frames are those that the p2m names, and cannot get other owners while they are read. */
   #readPages(firstGfn: number, secondGfn: number, offset: number, size: number): number {
-    const { lock, p2m, vcpu, wanted } = this.#shadow;
+    const { perPage, p2m, vcpu, wanted } = this.#shadow;
     const { physical } = vcpu;
-    lock.acquire(LockSite.emulate_write);
+    perPage.beginRead(LockSite.emulate_write);
     const firstEntry = p2m.entryOf(firstGfn);
     const secondEntry = p2m.entryOf(secondGfn);
     const first = mappedInP2mEntry(firstEntry);
@@ -195,7 +195,7 @@ export class InstructionEmulation implements MemoryPort {
     const from = first * PAGE_BYTES + offset;
     if (isMemory && offset + size <= PAGE_BYTES) physical.read(from, size);
     else if (isMemory) physical.readBytes(from, size, (first + 1) * PAGE_BYTES, second * PAGE_BYTES);
-    lock.release();
+    perPage.endRead();
     this.resultLow = physical.low;
     this.resultHigh = physical.high;
     if (wanted.gfn >= 0) return Status.resumed;

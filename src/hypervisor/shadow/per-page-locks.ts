@@ -122,8 +122,10 @@ export class PerPageLocks {
    */
   mayAnswer(frame: Mfn, isUserWrite: boolean): boolean {
     const { pages, switches, frames } = this.#shadow;
-    if (frame === NO_MFN || !pages.isPagetable(frame)) return true;
-    return !isUserWrite && !(switches["pagetable-dying"] && frames.dying(frame) !== 0);
+    if (frame === NO_MFN) return true;
+    // The mark of a dying process's root outlives its shadows, and whoever meets it takes the whole.
+    if (switches["pagetable-dying"] && frames.dying(frame) !== 0) return false;
+    return !isUserWrite || !pages.isPagetable(frame);
   }
 
   /**
@@ -150,6 +152,17 @@ export class PerPageLocks {
     }
     this.unlockTable();
     this.end();
+  }
+
+  /** Holds what reading the guest's memory needs, so that no frame gets another owner: a part, or the whole. */
+  beginRead(site: number): void {
+    if (!this.isOn || !this.tryBegin(site)) this.#shadow.lock.acquire(site);
+  }
+
+  /** Gives up what `beginRead` took. */
+  endRead(): void {
+    if (this.isIn()) this.end();
+    else this.#shadow.lock.release();
   }
 
   /**

@@ -9,7 +9,7 @@ import { FRAME_BIT, HoldersOfLocks, PAGING_BIT, PART_BIT } from "../../../checks
 import { RaceDetector } from "../../../checks/race.ts";
 import type { Race } from "../../../checks/race.ts";
 import type { Machine } from "../../../hypervisor/machine.ts";
-import { ShadowType, isFakeLeafType } from "../../../hypervisor/shadow/shadow-type.ts";
+import { ShadowType, isFakeLeafType, isLeafType } from "../../../hypervisor/shadow/shadow-type.ts";
 import { FrameUse, SHADOWED } from "../../../memory/frame-table.ts";
 import { LOCK_NAMES } from "../../../memory/layout.ts";
 import type { Guard } from "../../../memory/layout.ts";
@@ -190,7 +190,11 @@ export class RaceCheck implements ExecutionCheck {
     const { frames } = this.#machine;
     const frame = mfn(this.#cell >>> PAGE_SHIFT);
     const isShadow = frames.use(frame) === FrameUse.pool;
-    // A walk sets A and D by compare-exchange, whatever locks there are.
+    // Entries above leaves are the whole's to store; a walk sets A and D by compare-exchange, whatever locks there are.
+    if (isShadow && kind !== READ && !isLeafType(frames.type(frame))) {
+      this.#unguarded(scheduler, thread, true, "paging lock");
+      return;
+    }
     if (isShadow ? kind === READ : kind !== WRITE || (frames.shadowFlags(frame) & SHADOWED) === 0) return;
     const hasTable = isShadow && !isFakeLeafType(frames.type(frame));
     const table = hasTable ? frames.back(frame) : frame;

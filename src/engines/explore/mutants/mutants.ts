@@ -94,6 +94,10 @@ export async function runMutants(plan: MutantsPlan, hooks: MutantsHooks = {}): P
   const began = performance.now();
   const run = new MutantsRun(plan, hooks);
   const rows = await run.run();
+  if (rows.length === 0 && run.leftOut.length > 0)
+    throw new UsageError(
+      `--granularity page: ${run.leftOut.join(", ")} is of out-of-sync shadows, which keep one lock: nothing is left to search for`,
+    );
   return {
     kind: "mutants",
     command: plan.command,
