@@ -78,7 +78,8 @@ describe.each(FORMATS)("with tables of %i levels", (levels) => {
     cpu.write(machine.direct(PAGE * 4096), 1n);
     const read = taken(machine, () => cpu.read(machine.direct((PAGE + 1) * 4096)));
     const write = taken(machine, () => cpu.write(machine.direct((PAGE + 2) * 4096), 2n));
-    expect([read, write]).toEqual(Array(2).fill({ whole: 0, parts: 1, tables: 1, frames: 1 }));
+    const inPart = { whole: 0, parts: 1, tables: 1, frames: 1 };
+    expect({ read, write }).toEqual({ read: inPart, write: inPart });
   });
 
   test("a store to a level 1 table takes parts: one for its fault, one for itself", () => {
