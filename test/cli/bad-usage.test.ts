@@ -1,5 +1,5 @@
 /** Whatever is wrong with what people write: one line that names it, exit code 2, and nothing else. */
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
@@ -22,6 +22,12 @@ export default defineScenario({
 function file(name: string, text: string): string {
   const path = join(folder, name);
   writeFileSync(path, text);
+  return path;
+}
+
+function folderNamed(name: string): string {
+  const path = join(folder, name);
+  mkdirSync(path);
   return path;
 }
 
@@ -50,6 +56,10 @@ test.concurrent.each([
     says: "--set lock: umbra simulate takes the kinds of lock to compare from --lock",
   },
   { args: ["calibrate", "--seconds", "0"], says: '--seconds wants a number from 1 to 3600, got "0"' },
+  {
+    args: ["calibrate", "--output", folderNamed("is-a-folder.json")],
+    says: `--output ${join(folder, "is-a-folder.json")}: cannot be written: it is a folder`,
+  },
   { args: ["calibrate", "--output", "mine"], says: '--output wants a .json file, got "mine"' },
   {
     args: ["calibrate", "--output", "no/such/mine.json"],

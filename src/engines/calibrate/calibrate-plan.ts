@@ -1,8 +1,9 @@
 /** What a calibration will measure and where it will write, worked out from what people wrote. */
 import { constants } from "node:fs";
-import { access, stat } from "node:fs/promises";
+import { access, open, rm, stat } from "node:fs/promises";
 import { availableParallelism } from "node:os";
-import { dirname, resolve } from "node:path";
+import { resolve } from "node:path";
+import { pid } from "node:process";
 import { UsageError } from "../errors.ts";
 import { writeFailure } from "../output-file.ts";
 import { commandLine, decimalNumber } from "../usage.ts";
@@ -42,19 +43,18 @@ export async function planCalibrate(request: CalibrateRequest): Promise<Calibrat
   return { output, seconds, workloads: await workloads(), command };
 }
 
-/** Told now rather than after a minute of measuring. Nothing is written yet. */
+/** Told now rather than after a minute of measuring: only a file that is made beside shows it for sure. It is gone again. */
 async function mustBeWritable(output: string): Promise<void> {
   const file = resolve(output);
-  const found = await stat(file).catch(() => undefined);
-  if (found?.isDirectory() === true)
-    throw new UsageError(`--output ${output}: cannot be written: it is a folder`);
   try {
-    await access(dirname(file), constants.W_OK);
-    if (!(await stat(dirname(file))).isDirectory())
-      throw new UsageError(`--output ${output}: cannot be written: a part of the path is not a folder`);
+    const found = await stat(file).catch(() => undefined);
+    if (found?.isDirectory() === true) throw Object.assign(new Error("a folder"), { code: "EISDIR" });
     if (found !== undefined) await access(file, constants.W_OK);
+    const probe = `${file}.${String(pid)}.probe`;
+    const handle = await open(probe, "wx");
+    await handle.close();
+    await rm(probe, { force: true });
   } catch (error) {
-    if (error instanceof UsageError) throw error;
     throw new UsageError(`--output ${output}: cannot be written: ${writeFailure(error)}`, { cause: error });
   }
 }
