@@ -61,6 +61,8 @@ export const mutant = defineMutant<Shared>({
   id: "M25",
   title: "a frame is freed while a walk without the lock goes through it",
   oracles: ["UAF", "RACE"],
+  // A walk in part keeps whoever changes the p2m out.
+  isHarmlessPerPage: true,
   machine: { switches: { ...PRESETS.talk, "lock-free-walk": true }, reuse: "last-in-first-out" },
   prologue(cpu, { root }) {
     cpu.enablePaging(root);

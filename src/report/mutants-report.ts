@@ -28,7 +28,11 @@ export function mutantsReport(result: MutantsResult, paint: Paint): string {
     ...mutants.map(({ id, title }) => indent(`${id}: ${title}`)),
     ...(leftOut.length === 0
       ? []
-      : [indent(`left out, for out-of-sync shadows keep one lock: ${leftOut.join(", ")}`)]),
+      : [
+          indent(
+            `left out, as their machines keep one lock or per-page locks make them no bugs: ${leftOut.join(", ")}`,
+          ),
+        ]),
     ...mutants.flatMap((row) => notes(row, paint)),
     "",
     verdict(result, paint),

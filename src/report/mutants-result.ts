@@ -53,7 +53,7 @@ export interface MutantsResult {
   readonly seconds: number;
   /** Of the shadow lock, of those whose own machine does not say. */
   readonly granularity: "domain" | "page";
-  /** Ids of mutants that the granularity leaves out: bugs of out-of-sync shadows, which keep one lock. */
+  /** Ids of mutants that the granularity leaves out: bugs of out-of-sync shadows, which keep one lock, and what is none then. */
   readonly leftOut: readonly string[];
   readonly mutants: readonly MutantRow[];
   /** Findings in scenarios without their mutants: 0, or a check is wrong. */

@@ -1,6 +1,6 @@
 /**
- * A short soak on threads, for every change: each scenario on each machine of the soak, for a second with two vCPUs, two such
- * runs at a time, and for a second with eight; less if the scenario ends by itself. All vCPUs of a run are parked for an audit
+ * A short soak on threads, for every change: each scenario on each machine of the soak, for a second with two vCPUs and for a
+ * second with eight, two runs at a time; less if the scenario ends by itself. All vCPUs of a run are parked for an audit
  * some ten times in that second, and what each load returns is checked. `npm run soak` gives each of these 20 seconds.
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -13,8 +13,8 @@ import { Shared } from "./shared.ts";
 import { soakCases } from "./soak-plan.ts";
 
 const SECONDS = "1";
-/** So many vCPUs in all keep the runs that are under way from waiting for each other. */
-const FEW_VCPUS = 4;
+/** Runs at a time: with more than one the cores are in use while another begins or is looked at. */
+const AT_ONCE = 2;
 
 /** Threads that serve one run after another: to start them takes as long as a run. */
 class Threads {
@@ -49,7 +49,7 @@ const all = (await soakCases()).flatMap(({ vcpus, ...rest }) => (vcpus === null 
 
 describe.each([...new Set(all.map(({ vcpus }) => vcpus))])("%i vCPUs", (vcpus) => {
   // One of each is for a toolstack.
-  const crews = Array.from({ length: Math.max(1, FEW_VCPUS / vcpus) }, () => new Threads(vcpus + 1));
+  const crews = Array.from({ length: AT_ONCE }, () => new Threads(vcpus + 1));
   beforeAll(() => Promise.all(crews.map((threads) => threads.warmUp())));
   afterAll(() => Promise.all(crews.map((threads) => threads.dismiss())));
   const shared = new Shared(crews);

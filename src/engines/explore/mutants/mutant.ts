@@ -26,6 +26,8 @@ export interface Mutant<Shared = unknown> {
   readonly logsDirty?: boolean;
   /** Whether all memory is tracked as a frame buffer from before the prologue on. */
   readonly tracksVram?: boolean;
+  /** Whether per-page locks make it no bug: what it does happens in part of the shadow lock then. */
+  readonly isHarmlessPerPage?: boolean;
   /** Whether vCPU 0's thread takes the domain apart when its program is over, in the middle of the execution. */
   readonly endsDomain?: boolean;
   /** What each vCPU does before executions begin: one vCPU after another, unscheduled and without the mutation. */

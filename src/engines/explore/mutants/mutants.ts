@@ -96,7 +96,7 @@ export async function runMutants(plan: MutantsPlan, hooks: MutantsHooks = {}): P
   const rows = await run.run();
   if (rows.length === 0 && run.leftOut.length > 0)
     throw new UsageError(
-      `--granularity page: ${run.leftOut.join(", ")} is of out-of-sync shadows, which keep one lock: nothing is left to search for`,
+      `--granularity page: ${run.leftOut.join(", ")} is of a machine that keeps one lock, or no bug then: nothing is left to search for`,
     );
   return {
     kind: "mutants",
@@ -166,8 +166,9 @@ class MutantsRun {
   /** Null for one that the granularity leaves out. */
   async #search(name: string): Promise<MutantReport | null> {
     const { strategies, seeds, seconds, points, granularity } = this.#plan;
-    const { id, machine } = await importMutant(mutantUrl(name));
-    if (granularity === "page" && machine?.switches?.["out-of-sync"] === true) {
+    const { id, machine, isHarmlessPerPage = false } = await importMutant(mutantUrl(name));
+    const isOutOfSync = machine?.switches?.["out-of-sync"] === true;
+    if (granularity === "page" && (isOutOfSync || isHarmlessPerPage)) {
       this.leftOut.push(id);
       return null;
     }
