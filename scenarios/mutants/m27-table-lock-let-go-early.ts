@@ -9,8 +9,8 @@ import { defineScenario } from "umbra";
 import { defineMutant } from "../../src/engines/explore/mutants/mutant.ts";
 import { PerPageLocks } from "../../src/hypervisor/shadow/per-page-locks.ts";
 import type { Mfn } from "../../src/memory/units.ts";
-import { READ_WRITE, load, storeEntryAt } from "./handmade.ts";
-import { PER_PAGE, PLACES, bootNeighbours } from "./neighbours.ts";
+import { READ_WRITE, storeEntryAt } from "./handmade.ts";
+import { PER_PAGE, bootNeighbours, touchFirst, useTable } from "./neighbours.ts";
 import type { Neighbours } from "./neighbours.ts";
 
 /** The correct one, which gives up at once what it has taken. */
@@ -35,9 +35,7 @@ export default defineScenario({
   boot: bootNeighbours,
 
   programs: [
-    function touch(cpu) {
-      load(cpu, PLACES[0] ?? 0);
-    },
+    touchFirst,
     function remap(cpu, { window, root }: Neighbours) {
       storeEntryAt(cpu, window, root * 4096 + READ_WRITE, 0);
     },
@@ -50,10 +48,8 @@ export const mutant = defineMutant<Neighbours>({
   title: "a table's lock is let go before the shadow entry is stored",
   oracles: ["RACE", "INV"],
   machine: PER_PAGE,
-  prologue(cpu, { root, window }) {
-    cpu.enablePaging(root);
-    load(cpu, PLACES[3] ?? 0);
-    load(cpu, window);
+  prologue: (cpu, shared) => {
+    useTable(cpu, shared, 3);
   },
   mutate({ shadow }) {
     Object.assign(shadow, { perPage: new LetGo(shadow, shadow.perPage.locks) });

@@ -10,8 +10,8 @@ import { LockSite } from "../../src/locks/lock-class.ts";
 import { PerPageLocks } from "../../src/hypervisor/shadow/per-page-locks.ts";
 import type { Shadow } from "../../src/hypervisor/shadow/shadow.ts";
 import type { Mfn } from "../../src/memory/units.ts";
-import { load, storeEntryAt } from "./handmade.ts";
-import { PER_PAGE, PLACES, bootNeighbours } from "./neighbours.ts";
+import { storeEntryAt } from "./handmade.ts";
+import { PER_PAGE, bootNeighbours, touchFirst, useTable } from "./neighbours.ts";
 import type { Neighbours } from "./neighbours.ts";
 
 /** Locks the page that was walked to, so that it stays what it is, and then the table. */
@@ -49,9 +49,7 @@ export default defineScenario({
   boot: bootNeighbours,
 
   programs: [
-    function touch(cpu) {
-      load(cpu, PLACES[0] ?? 0);
-    },
+    touchFirst,
     function write(cpu, { window }: Neighbours) {
       storeEntryAt(cpu, window, 0, 0);
     },
@@ -64,10 +62,8 @@ export const mutant = defineMutant<Neighbours>({
   title: "a page's lock is taken before that of the table that maps it",
   oracles: ["LOCK"],
   machine: PER_PAGE,
-  prologue(cpu, { root, window }) {
-    cpu.enablePaging(root);
-    load(cpu, PLACES[3] ?? 0);
-    load(cpu, window);
+  prologue: (cpu, shared) => {
+    useTable(cpu, shared, 3);
   },
   mutate({ shadow }) {
     Object.assign(shadow, { perPage: new BottomUp(shadow) });

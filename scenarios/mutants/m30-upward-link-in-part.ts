@@ -10,8 +10,7 @@ import { HeldLocks } from "../../src/locks/held-locks.ts";
 import { RecursiveLock } from "../../src/locks/lock.ts";
 import { PerPageLocks } from "../../src/hypervisor/shadow/per-page-locks.ts";
 import type { Shadow } from "../../src/hypervisor/shadow/shadow.ts";
-import { load, storeEntryAt } from "./handmade.ts";
-import { PER_PAGE, PLACES, bootNeighbours } from "./neighbours.ts";
+import { PER_PAGE, bootNeighbours, clear, touchLast, useTable } from "./neighbours.ts";
 import type { Neighbours } from "./neighbours.ts";
 
 /** Whoever holds a part takes that for the whole. */
@@ -58,15 +57,7 @@ export default defineScenario({
   options: {},
   boot: bootNeighbours,
 
-  programs: [
-    function touch(cpu) {
-      load(cpu, PLACES[3] ?? 0);
-    },
-    function clear(cpu, { window }: Neighbours) {
-      storeEntryAt(cpu, window, 0, 0);
-      storeEntryAt(cpu, window + 8, 0, 0);
-    },
-  ],
+  programs: [touchLast, clear],
 });
 
 /** The mutant. */
@@ -75,10 +66,8 @@ export const mutant = defineMutant<Neighbours>({
   title: "an upward link is followed in part of the shadow lock",
   oracles: ["RACE", "INV", "UAF", "LOCK"],
   machine: PER_PAGE,
-  prologue(cpu, { root, window }) {
-    cpu.enablePaging(root);
-    load(cpu, PLACES[0] ?? 0);
-    load(cpu, window);
+  prologue: (cpu, shared) => {
+    useTable(cpu, shared, 0);
   },
   mutate({ shadow }) {
     const held = new HeldLocks(shadow.vcpu);

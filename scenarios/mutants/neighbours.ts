@@ -1,7 +1,7 @@
 /** Two vCPUs that use pages of one level 1 table: the smallest work on which per-page locks can be wrong. */
-import type { Loader } from "umbra";
+import type { Cpu, Loader } from "umbra";
 import type { MachineConfig } from "../../src/hypervisor/machine-config.ts";
-import { READ_ONLY, newSpace } from "./handmade.ts";
+import { READ_ONLY, load, newSpace, storeEntryAt } from "./handmade.ts";
 
 /** The talk's machine with per-page locks. */
 export const PER_PAGE: Partial<MachineConfig> = { granularity: "page" };
@@ -23,4 +23,27 @@ export function bootNeighbours(loader: Loader): Neighbours {
   // Without D none is prefetched with write access, and each has a fault of its own.
   for (const place of PLACES) space.mapFrame(place, frame, READ_ONLY | 2);
   return { root: space.root, window: space.windowOn(PLACES[0] ?? 0, 1) };
+}
+
+/** A prologue: the table and its window have their shadows, and a place of the table has been used. */
+export function useTable(cpu: Cpu, { root, window }: Neighbours, place: number): void {
+  cpu.enablePaging(root);
+  load(cpu, PLACES[place] ?? 0);
+  load(cpu, window);
+}
+
+/** A program: uses the last place. */
+export function touchLast(cpu: Cpu): void {
+  load(cpu, PLACES[3] ?? 0);
+}
+
+/** A program: uses the first place. */
+export function touchFirst(cpu: Cpu): void {
+  load(cpu, PLACES[0] ?? 0);
+}
+
+/** A program: clears the table from its start, of which the second entry unshadows it. */
+export function clear(cpu: Cpu, { window }: Neighbours): void {
+  storeEntryAt(cpu, window, 0, 0);
+  storeEntryAt(cpu, window + 8, 0, 0);
 }

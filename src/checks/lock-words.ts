@@ -9,8 +9,6 @@ import type { Layout } from "../memory/layout.ts";
 export const PAGING_BIT: number = 1 << LOCK_NAMES.indexOf("paging");
 /** The same of a part of it. */
 export const PART_BIT: number = 1 << LOCK_NAMES.indexOf("paging in part");
-/** The same of a table's lock. */
-export const TABLE_BIT: number = 1 << LOCK_NAMES.indexOf("table");
 /** The same of a frame's. */
 export const FRAME_BIT: number = 1 << LOCK_NAMES.indexOf("frame");
 
@@ -87,38 +85,21 @@ export class HoldersOfLocks {
     this.#frames.fill(NONE);
   }
 
-  /** A thread has written a cell. Whether that gave a lock up, so that what it guarded may be looked at. */
-  written(thread: number, cell: number): boolean {
+  /** A thread has written a cell. */
+  written(thread: number, cell: number): void {
     const lock = this.#words.lockAt(cell);
-    if (lock < 0) return false;
-    const value = this.#view[cell] ?? 0;
-    const had = this.#bits[thread] ?? 0;
-    if (value === thread + 1) {
-      this.#bits[thread] = had | (1 << lock);
-      if (lock === TABLE) this.#tables[thread] = this.#words.frameAt(cell);
-      else if (lock === FRAME) this.#frames[thread] = this.#words.frameAt(cell);
-      return false;
-    }
-    this.#bits[thread] = had & ~(1 << lock);
-    if (lock === TABLE) this.#tables[thread] = NONE;
-    else if (lock === FRAME) this.#frames[thread] = NONE;
-    return ((had >>> lock) & 1) !== 0;
+    if (lock < 0) return;
+    const has = this.#view[cell] === thread + 1;
+    const others = (this.#bits[thread] ?? 0) & ~(1 << lock);
+    this.#bits[thread] = has ? others | (1 << lock) : others;
+    const frame = has ? this.#words.frameAt(cell) : NONE;
+    if (lock === TABLE) this.#tables[thread] = frame;
+    else if (lock === FRAME) this.#frames[thread] = frame;
   }
 
   /** Bits of the locks that a thread holds. */
   heldBy(thread: number): number {
     return this.#bits[thread] ?? 0;
-  }
-
-  /** Whether a thread holds the paging lock, whole or in part. */
-  isInside(thread: number): boolean {
-    return (this.heldBy(thread) & (PAGING_BIT | PART_BIT)) !== 0;
-  }
-
-  /** Whether any thread does. */
-  isAnyInside(): boolean {
-    for (let thread = 0; thread < this.#bits.length; thread++) if (this.isInside(thread)) return true;
-    return false;
   }
 
   /** The frame whose table lock a thread holds, -1 for none. */

@@ -86,12 +86,15 @@ export function lockSiteName(id: number): string {
   return SITE_NAMES.get(id) ?? (id === 0 ? "a place unknown" : `site ${String(id)}`);
 }
 
-/** Those of which a machine has many, and only with page granularity. */
-const OF_PAGES: ReadonlySet<LockName> = new Set(["paging in part", "table", "frame"]);
+/** Whether a machine has many locks of a kind, one for a vCPU or a page, and those only with page granularity. */
+export function isOneOfMany(index: number): boolean {
+  const name = LOCK_NAMES[index];
+  return name === "paging in part" || name === "table" || name === "frame";
+}
 
 /** Whether a machine with that granularity of the shadow lock has locks of a kind. */
-export function isUsed(name: LockName, granularity: "domain" | "page"): boolean {
-  return granularity === "page" || !OF_PAGES.has(name);
+export function isUsed(index: number, granularity: "domain" | "page"): boolean {
+  return granularity === "page" || !isOneOfMany(index);
 }
 
 /** A lock in a sentence: "the p2m lock". */

@@ -6,7 +6,7 @@
 import { AccessKind } from "../coroutine/accessors.ts";
 import { LockWords } from "../../checks/lock-words.ts";
 import { DURATION_BUCKETS, LockCell } from "../../locks/lock-area.ts";
-import { LockSite } from "../../locks/lock-class.ts";
+import { LockSite, isOneOfMany } from "../../locks/lock-class.ts";
 import { LockWaits } from "../../locks/lock-waits.ts";
 import { PartCell, partCell } from "../../locks/parts.ts";
 import { LOCK_NAMES, LOCK_WORDS, QUEUE_NODE_WORDS } from "../../memory/layout.ts";
@@ -23,9 +23,6 @@ const NEVER = -1;
 const LOCKS = LOCK_NAMES.length;
 const WHOLE = LOCK_NAMES.indexOf("paging");
 const IN_PART = LOCK_NAMES.indexOf("paging in part");
-/** Locks of pages, and with the parts of the paging lock all of which there are many. */
-const SMALL: ReadonlySet<number> = new Set([LOCK_NAMES.indexOf("table"), LOCK_NAMES.indexOf("frame")]);
-const MANY: ReadonlySet<number> = new Set([...SMALL, IN_PART]);
 const SITES = Math.max(...Object.values(LockSite)) + 1;
 
 /** Durations, in nanoseconds. */
@@ -159,7 +156,7 @@ export class LockWatch {
     this.#blocked[at] = 1;
     // Who waits for a part waits for the whole; who holds the lock of a page does not say where.
     const holding = lock === IN_PART ? WHOLE : lock;
-    const site = SMALL.has(lock) ? 0 : (this.#view[this.#offset + holding * LOCK_WORDS + SITE] ?? 0);
+    const site = isOneOfMany(holding) ? 0 : (this.#view[this.#offset + holding * LOCK_WORDS + SITE] ?? 0);
     this.#heldBy[at] = site >= 0 && site < SITES ? site : 0;
   }
 
@@ -190,7 +187,7 @@ export class LockWatch {
     const hadToWait = this.#blocked[at] === 1;
     // Of locks of which there are many, another vCPU had another one.
     const isOther =
-      this.#lastHolders[lock] !== thread && this.#lastHolders[lock] !== NEVER && !MANY.has(lock);
+      this.#lastHolders[lock] !== thread && this.#lastHolders[lock] !== NEVER && !isOneOfMany(lock);
     this.#since[at] = NEVER;
     this.#lastHolders[lock] = thread;
     this.#heldSince[at] = time;
@@ -202,7 +199,7 @@ export class LockWatch {
     account.contentions++;
     if (isOther) account.conBounces++;
     account.waits.note(time - since);
-    const siteCell = MANY.has(lock)
+    const siteCell = isOneOfMany(lock)
       ? (this.#parts[thread] ?? 0) + PartCell.waitsAt
       : this.#offset + lock * LOCK_WORDS + SITE;
     this.waits[thread]?.note(lock, this.#view[siteCell] ?? 0, this.#heldBy[at] ?? 0, time - since);

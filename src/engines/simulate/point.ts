@@ -73,7 +73,7 @@ export function pointOf(
     exits: count(Counter.exits),
     locks: accounts
       .map((account, index) => withWaits(lockRow(account, index, { nanos, all }), waits))
-      .filter((_, index) => isUsed(lockClassOf(index).name, granularity)),
+      .filter((_, index) => isUsed(index, granularity)),
     waits,
     spent: spentRows(task, before, after),
     laws: lawsOf(accounts, before, after),

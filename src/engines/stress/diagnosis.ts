@@ -2,7 +2,7 @@
  * Who waits for whom. Read from outside, while threads may still run: each answer was true at some moment, and a cycle
  * is believed only when two looks at it, some time apart, agree and nobody in it has moved.
  */
-import { lockPhrase } from "../../locks/lock-class.ts";
+import { isOneOfMany, lockPhrase } from "../../locks/lock-class.ts";
 import { describeLock } from "../../locks/lock-statistics.ts";
 import { partHolders, wholeWantedBy } from "../../locks/parts.ts";
 import { LOCK_NAMES } from "../../memory/layout.ts";
@@ -15,8 +15,6 @@ import type { Heartbeats } from "./heartbeats.ts";
 
 const WHOLE = LOCK_NAMES.indexOf("paging");
 const IN_PART = LOCK_NAMES.indexOf("paging in part");
-/** Those of which a machine has one, which say themselves who holds them. */
-const SINGLE: ReadonlySet<number> = new Set([LOCK_NAMES.indexOf("p2m"), LOCK_NAMES.indexOf("heap")]);
 
 /** What one vCPU waits for. */
 interface Wait {
@@ -147,7 +145,7 @@ export class Diagnosis {
     const wanted = wholeWantedBy(this.#memory, this.#layout);
     const what = lockPhrase(index);
     if (index === IN_PART) return { what, on: wanted < 0 ? [] : [wanted] };
-    if (index !== WHOLE) return SINGLE.has(index) ? undefined : { what, on: [] };
+    if (index !== WHOLE) return isOneOfMany(index) ? { what, on: [] } : undefined;
     if (wanted < 0) return undefined;
     const inside = partHolders(this.#memory, this.#layout);
     if (wanted !== id) return { what, on: [wanted] };

@@ -24,7 +24,7 @@ const NANOS = 1e9;
 export function lockRows({ memory, layout, config }: Machine): LockRow[] {
   return [...LOCK_NAMES.keys()].flatMap((index) => {
     const lock = readLockStatistics(memory, layout, index);
-    if (!isUsed(lock.name, config.granularity)) return [];
+    if (!isUsed(index, config.granularity)) return [];
     return {
       name: lock.name,
       conBounces: lock.contentions,

@@ -4,8 +4,7 @@ import { LockWords } from "../../../checks/lock-words.ts";
 import { LockGraph } from "../../../checks/lock-graph.ts";
 import type { HeldLock, LockChain } from "../../../checks/lock-graph.ts";
 import { LockCell, lockArea } from "../../../locks/lock-area.ts";
-import { lockPhrase, lockSiteName } from "../../../locks/lock-class.ts";
-import { LOCK_NAMES } from "../../../memory/layout.ts";
+import { isOneOfMany, lockPhrase, lockSiteName } from "../../../locks/lock-class.ts";
 import type { Layout } from "../../../memory/layout.ts";
 import { AccessKind } from "../../coroutine/accessors.ts";
 import { SITES } from "../../coroutine/sites.ts";
@@ -16,11 +15,6 @@ import type { ExecutionCheck } from "../world.ts";
 import { waitsOf } from "./waits.ts";
 
 const { lock: LOCK, relock: RELOCK, unlock: UNLOCK, suspend: SUSPEND, read: READ } = AccessKind;
-
-/** Those of which there are many, one for a vCPU or a page. */
-const SMALL_LOCKS: ReadonlySet<number> = new Set(
-  (["paging in part", "table", "frame"] as const).map((name) => LOCK_NAMES.indexOf(name)),
-);
 
 /** Watches the locks of a machine, or with no layout those of a small program. */
 export class LockCheck implements ExecutionCheck {
@@ -84,7 +78,7 @@ export class LockCheck implements ExecutionCheck {
 
   /** Only when a lock was taken is it known where: the place stands in its words. Those of pages have no such word. */
   #placeOf(scheduler: Scheduler, thread: number, lock: number): string {
-    if (this.#layout === null || SMALL_LOCKS.has(lock)) return placeOf(scheduler.site[thread] ?? 0);
+    if (this.#layout === null || isOneOfMany(lock)) return placeOf(scheduler.site[thread] ?? 0);
     return lockSiteName(scheduler.view[lockArea(this.#layout, lock) + LockCell.site] ?? 0);
   }
 
